@@ -1,0 +1,138 @@
+"""What `minimize` asks of variables and of a method: two protocols, nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ..density.design import Evaluation
+
+Array = NDArray[Any]
+
+
+class Variables(Protocol):
+    """What is optimized: a vector `x`, and how to evaluate objective and constraints at it.
+
+    Attributes:
+        comm: Communicator of the problem.
+        distributed: True if every rank holds its own part of `x` (a density on owned cells), False if
+            every rank holds the whole of it, bit for bit the same (weights of a network).
+        lower: Lower bound of `x`, scalar or shape of `x`, or None.
+        upper: Upper bound of `x`, likewise.
+        canonical_index: For distributed variables the number, independent of the partition, of each entry of
+            `x`; shape (len(x),), int64, unique over all ranks. None for replicated variables.
+        cell_index: The same for the owned cells, the entries of `Evaluation.rho`.
+        num_solves: Linear (or Newton) solves of the state so far.
+    """
+
+    comm: MPI.Comm
+    distributed: bool
+    lower: Any
+    upper: Any
+
+    @property
+    def canonical_index(self) -> NDArray[np.int64] | None: ...
+
+    @property
+    def cell_index(self) -> NDArray[np.int64]: ...
+
+    @property
+    def num_solves(self) -> int: ...
+
+    def initial(self) -> Array:
+        """Return the start, a copy; shape (len(x),)."""
+
+    def evaluate(self, x: Array, gradient: bool = True) -> Evaluation:
+        """Evaluate objective and constraints, and their gradients, at `x`. Note: Collective."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Describe the problem by JSON-able values that do not depend on the number of ranks."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is not in `x` and changes during a run: flat, replicated arrays and JSON-able values."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` returned."""
+
+
+class Method(Protocol):
+    """One optimizer behind two calls: `ask` for the next point, `tell` what was found there.
+
+    The loop around a method (budget, best so far, checkpoints, failures) belongs to `minimize`. Methods
+    inherit from this class. All calls are made by all ranks in the same order, and may communicate.
+
+    A failed evaluation (a solve that did not converge, a value that is not finite) is told with
+    ``evaluation.value == inf`` and ``evaluation.gradient is None``: go back towards the last good point.
+    The first evaluation of a run never fails.
+
+    Attributes:
+        name: Short name for progress, checkpoints and reports.
+        fields: Names of the entries of `state()` that are split over the ranks as `x` is, along their last axis.
+            They are stored in canonical order, so that another number of ranks can go on. Ignored when the
+            variables are replicated.
+        finished: Why the method itself sees nothing more to do, a sentence, or None.
+    """
+
+    name: str
+    fields: tuple[str, ...] = ()
+    finished: str | None = None
+
+    def start(self, variables: Variables) -> None:
+        """Prepare for a run from `variables.initial()`, forgetting any run before."""
+
+    def ask(self) -> Array:
+        """Return the next point to evaluate; within the bounds. The caller does not change the array."""
+
+    def tell(self, x: Array, evaluation: Evaluation) -> None:
+        """Take the evaluation at the point asked for last. Arrays that are kept are copied."""
+
+    def objective_changed(self) -> None:
+        """Go on from the current iterate with a new objective (continuation).
+
+        Called between `tell` and `ask`. A method that remembers values or gradients (line search, curvature)
+        forgets them here and asks for its current iterate again; others need not do anything.
+        """
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the next `ask` depends on: arrays, numbers, strings; called after `tell`."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue exactly where `state` was taken; called after `start`."""
+
+    def close(self) -> None:
+        """Release threads and memory; called once at the end of a run, also after an error."""
+
+
+def reduction_comm(variables: Variables) -> MPI.Comm:
+    """Return the communicator over which sums over entries of `x` are to be taken.
+
+    Replicated variables are summed by every rank for itself, over the same numbers in the same order.
+    """
+    return variables.comm if variables.distributed else MPI.COMM_SELF
+
+
+def total(comm: MPI.Comm, values: Array) -> Array:
+    """Sum an array over the ranks; the same bits on all of them.
+
+    A reduction followed by a broadcast: MPI does not promise equal bits from an all-reduce, and a method that
+    branches on the result must take the same branch everywhere.
+
+    Args:
+        comm: Communicator.
+        values: This rank's part, float64, same shape on all ranks.
+
+    Returns:
+        The sum, same shape.
+
+    Note: Collective.
+    """
+    if comm.size == 1:
+        return values
+    result = np.empty_like(values)
+    comm.Reduce(values, result, op=MPI.SUM, root=0)
+    comm.Bcast(result, root=0)
+    return result
