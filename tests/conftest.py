@@ -1,0 +1,32 @@
+"""What every test gets: rank-0 output, no PETSc object alive past its test, one torch thread a rank."""
+
+import gc
+import sys
+
+import pytest
+from mpi4py import MPI
+
+comm = MPI.COMM_WORLD
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    """Let rank 0 alone report; the other ranks speak up only when a test of theirs fails."""
+    if comm.rank > 0:
+        reporter = config.pluginmanager.getplugin("terminalreporter")
+        config.pluginmanager.unregister(reporter)
+        config.pluginmanager.register(_FailuresOnly(), "failures-only")
+
+
+class _FailuresOnly:
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            print(f"\n[rank {comm.rank}] {report.nodeid}\n{report.longreprtext}", file=sys.stderr, flush=True)
+
+
+@pytest.fixture(autouse=True)
+def _collect_together():
+    """Free PETSc objects at the same place on every rank: their destruction is collective."""
+    yield
+    gc.collect()
+    comm.barrier()
