@@ -1,0 +1,78 @@
+"""Benchmark problems: the paper's 116 tasks, 3D ones and other equations, each family with free size."""
+
+from dolfinx_neural_topo.tasks.beams import (
+    cantilever_beam_full,
+    cantilever_beam_two_point,
+    crane,
+    ground_structure,
+    l_shape,
+    mbb_beam,
+    michell_centered_below,
+    michell_centered_both,
+    pure_bending_moment,
+)
+from dolfinx_neural_topo.tasks.bridges import (
+    anchored_suspended_bridge,
+    canyon_bridge,
+    causeway_bridge_low,
+    causeway_bridge_middle,
+    causeway_bridge_top,
+    drawbridge,
+    free_suspended_bridge,
+    thin_support_bridge,
+    two_level_bridge,
+)
+from dolfinx_neural_topo.tasks.buildings import (
+    center_support,
+    column,
+    dam,
+    hoop,
+    multistory_building,
+    ramp,
+    roof,
+    staggered_points,
+    staircase,
+)
+from dolfinx_neural_topo.tasks.catalogue import FAMILIES, OTHER_TASKS, PAPER_TASKS, find_tasks, get_task
+from dolfinx_neural_topo.tasks.sketch import Task
+from dolfinx_neural_topo.tasks.solids import bridge_3d, cantilever_3d, mbb_beam_3d, torsion_3d
+
+__all__ = [
+    "FAMILIES",
+    "OTHER_TASKS",
+    "PAPER_TASKS",
+    "Task",
+    "anchored_suspended_bridge",
+    "bridge_3d",
+    "cantilever_3d",
+    "cantilever_beam_full",
+    "cantilever_beam_two_point",
+    "canyon_bridge",
+    "causeway_bridge_low",
+    "causeway_bridge_middle",
+    "causeway_bridge_top",
+    "center_support",
+    "column",
+    "crane",
+    "dam",
+    "drawbridge",
+    "find_tasks",
+    "get_task",
+    "free_suspended_bridge",
+    "ground_structure",
+    "hoop",
+    "l_shape",
+    "mbb_beam",
+    "mbb_beam_3d",
+    "michell_centered_below",
+    "michell_centered_both",
+    "multistory_building",
+    "pure_bending_moment",
+    "ramp",
+    "roof",
+    "staggered_points",
+    "staircase",
+    "thin_support_bridge",
+    "torsion_3d",
+    "two_level_bridge",
+]
