@@ -9,7 +9,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from ..density.design import Evaluation
+    from dolfinx_neural_topo.density.design import Evaluation
 
 Array = NDArray[Any]
 
@@ -35,13 +35,16 @@ class Variables(Protocol):
     upper: Any
 
     @property
-    def canonical_index(self) -> NDArray[np.int64] | None: ...
+    def canonical_index(self) -> NDArray[np.int64] | None:
+        """See above."""
 
     @property
-    def cell_index(self) -> NDArray[np.int64]: ...
+    def cell_index(self) -> NDArray[np.int64]:
+        """See above."""
 
     @property
-    def num_solves(self) -> int: ...
+    def num_solves(self) -> int:
+        """See above."""
 
     def initial(self) -> Array:
         """Return the start, a copy; shape (len(x),)."""
@@ -53,7 +56,7 @@ class Variables(Protocol):
         """Describe the problem by JSON-able values that do not depend on the number of ranks."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is not in `x` and changes during a run: flat, replicated arrays and JSON-able values."""
+        """Return what changes during a run and is not in `x`: replicated arrays and JSON-able values."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` returned."""
@@ -71,9 +74,9 @@ class Method(Protocol):
 
     Attributes:
         name: Short name for progress, checkpoints and reports.
-        fields: Names of the entries of `state()` that are split over the ranks as `x` is, along their last axis.
-            They are stored in canonical order, so that another number of ranks can go on. Ignored when the
-            variables are replicated.
+        fields: Names of the entries of `state()` that are split over the ranks as `x` is, along their last
+            axis. They are stored in canonical order, so that another number of ranks can go on. Ignored when
+            the variables are replicated.
         finished: Why the method itself sees nothing more to do, a sentence, or None.
     """
 
@@ -113,26 +116,3 @@ def reduction_comm(variables: Variables) -> MPI.Comm:
     Replicated variables are summed by every rank for itself, over the same numbers in the same order.
     """
     return variables.comm if variables.distributed else MPI.COMM_SELF
-
-
-def total(comm: MPI.Comm, values: Array) -> Array:
-    """Sum an array over the ranks; the same bits on all of them.
-
-    A reduction followed by a broadcast: MPI does not promise equal bits from an all-reduce, and a method that
-    branches on the result must take the same branch everywhere.
-
-    Args:
-        comm: Communicator.
-        values: This rank's part, float64, same shape on all ranks.
-
-    Returns:
-        The sum, same shape.
-
-    Note: Collective.
-    """
-    if comm.size == 1:
-        return values
-    result = np.empty_like(values)
-    comm.Reduce(values, result, op=MPI.SUM, root=0)
-    comm.Bcast(result, root=0)
-    return result

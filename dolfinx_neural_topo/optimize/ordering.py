@@ -6,8 +6,8 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from ..errors import InputError, agree
-from .method import Array
+from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.optimize.method import Array
 
 
 class CanonicalOrder:

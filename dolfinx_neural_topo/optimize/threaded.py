@@ -10,9 +10,9 @@ vectors, checkpoints) is here:
             result = scipy.optimize.minimize(..., x, jac=True)   # calls function(x) for every evaluation
             return f"SciPy stopped: {result.message}"            # why it sees nothing more to do
 
-`run` executes in a thread of its own and must not communicate: it sees whole vectors, in canonical order, on every
-rank, and every rank does the same with them. `function(x)` returns an `Evaluation` whose gradients are whole
-vectors (float64) too. A failed evaluation has value inf, gradients zero.
+`run` executes in a thread of its own and must not communicate: it sees whole vectors, in canonical order, on
+every rank, and every rank does the same with them. `function(x)` returns an `Evaluation` whose gradients are
+whole vectors (float64) too. A failed evaluation has value inf, gradients zero.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from .method import Array, Method, Variables
-from .ordering import CanonicalOrder
+from dolfinx_neural_topo.optimize.method import Array, Method, Variables
+from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
 
 Function = Callable[[Array], SimpleNamespace]
 
@@ -59,6 +59,7 @@ class LibraryMethod(Method):
         raise NotImplementedError
 
     def start(self, variables: Variables) -> None:
+        """Start the library's thread. Note: Collective."""
         self.close()
         self._variables = variables
         index = variables.canonical_index if variables.distributed else None
@@ -117,9 +118,11 @@ class LibraryMethod(Method):
         self._x = local.astype(self._start.dtype, copy=False)
 
     def ask(self) -> Array:
+        """Return what the library wants evaluated."""
         return self._x
 
     def tell(self, x: Array, evaluation: Any) -> None:
+        """Hand an evaluation to the library and wait for its next wish. Note: Collective."""
         values = [float(evaluation.value), *map(float, evaluation.constraints)]
         if evaluation.gradient is None:
             gradients = np.zeros((len(values), len(x)))
@@ -151,15 +154,18 @@ class LibraryMethod(Method):
 
     def state(self) -> dict[str, Any]:
         """Return the start and all evaluations since; see `Method.state`."""
-        return {"x": self._start, "values": np.array(self._values), "gradients": np.array(self._gradients)}
+        gradients = np.array(self._gradients) if self._gradients else np.zeros((0, 1, len(self._start)))
+        return {"x": self._start, "values": np.array(self._values), "gradients": gradients}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Start the library again and replay what it was told. Note: Collective."""
         self.close()
         self._begin(np.array(state["x"]))
         for values, gradients in zip(state["values"], state["gradients"], strict=True):
             self._record(self._x, values.tolist(), gradients)
 
     def close(self) -> None:
+        """End the library's thread."""
         thread: threading.Thread | None = getattr(self, "_thread", None)
         if thread is not None:
             self._told.put(None)

@@ -1,0 +1,22 @@
+"""Optimizers and the loop around them.
+
+Names are resolved on first use, so that a run by OC or MMA never loads torch.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "Continuation": "continuation",
+    "OC": "oc",
+    "RelativeProgress": "stopping",
+    "Result": "result",
+    "minimize": "minimize",
+}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,79 @@
+"""The loop around every method: budget, best so far, continuation, failures, checkpoints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.optimize.continuation import Continuation, as_continuations
+from dolfinx_neural_topo.optimize.interrupts import Interrupts
+from dolfinx_neural_topo.optimize.method import Method, Variables
+from dolfinx_neural_topo.optimize.progress import Progress
+from dolfinx_neural_topo.optimize.result import History, Result
+from dolfinx_neural_topo.optimize.run import Run, Step
+
+
+def minimize(
+    variables: Variables,
+    method: Method,
+    *,
+    evaluations: int = 200,
+    seconds: float | None = None,
+    callbacks: Sequence[Callable[[Step], str | None]] = (),
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 10,
+    stop: Callable[[History], str | None] | None = None,
+    continuation: Continuation | Sequence[Continuation] | None = None,
+    progress: bool | None = None,
+) -> Result:
+    """Minimize the objective of `variables` by `method`.
+
+    A failed evaluation (a solve that did not converge, a value that is not finite) makes the method shrink
+    its step; `MAX_FAILURES` of them in a row end the run with the best design so far. Only a failure at the
+    start raises.
+
+    Args:
+        variables: A `Design`, a `NeuralDesign`, or anything with that interface.
+        method: Optimizer, for instance ``OC()``, ``MMA()``, ``LBFGS()``.
+        evaluations: Budget of evaluations, line-search trials and those before a resumption included.
+        seconds: Budget of wall seconds, likewise; None for no limit.
+        callbacks: Called with a `Step` after every evaluation, on all ranks; a sentence returned ends the
+            run.
+        checkpoint: File to write to and to resume from if it exists. While it is given, SIGTERM and SIGINT
+            end the run after the evaluation that is under way, with a checkpoint and ``result.interrupted``.
+        checkpoint_every: Evaluations between checkpoints; one is always written at the end.
+        stop: Early stop, for instance ``RelativeProgress(1e-3, 10)``: gets the history, returns a sentence to
+            stop. Asked when all continuations have reached their last stage.
+        continuation: `Continuation` or several.
+        progress: True or False to show or hide the progress line; None shows it on a terminal.
+
+    Returns:
+        Best and last design, reason, history, cost.
+
+    Raises:
+        InputError: If a budget is not positive.
+        SolverError: If the start cannot be evaluated.
+        CheckpointError: If `checkpoint` exists and neither it nor the one before it can be used.
+
+    Note: Collective.
+    """
+    for name, value in (
+        ("evaluations", evaluations),
+        ("seconds", seconds),
+        ("checkpoint_every", checkpoint_every),
+    ):
+        if value is not None and not value > 0:
+            raise InputError(f"{name} must be positive, got {value}")
+    run = Run(variables, method, evaluations, seconds, as_continuations(continuation), stop)
+    run.callbacks = tuple(callbacks)
+    run.progress = Progress(variables.comm, evaluations, seconds, progress)
+    try:
+        method.start(variables)
+        if checkpoint is not None:
+            run.use_checkpoint(checkpoint, checkpoint_every)
+        with Interrupts(enabled=checkpoint is not None) as interrupts:
+            run.loop(interrupts)
+        return run.result()
+    finally:
+        method.close()

@@ -1,0 +1,150 @@
+"""Optimality criteria: the classical update for one volume constraint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from scipy.optimize import brentq
+
+from dolfinx_neural_topo.density._communication import sum_replicated
+from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.optimize.method import Array, Method, Variables, reduction_comm
+
+_LOG_RANGE = 700.0  # exp of it is still finite
+
+
+class OC(Method):
+    """Scale each density by the ratio of what it gains to what it costs.
+
+        x_new = clip(x * (max(0, -dJ/dx) / (lmbda * dg/dx))^damping, x - move, x + move)
+
+    within the bounds, with lmbda such that the volume constraint g(x_new) = 0 holds. Positive dJ/dx count as
+    zero, so OC is for objectives that more material improves (compliance); use MMA for others.
+
+    Args:
+        move: Largest change of a density per step, in (0, 1].
+        damping: Exponent, in (0, 1].
+
+    Raises:
+        InputError: If an argument is out of range, the variables have no bounds, or there is not exactly one
+            constraint.
+
+    Note: The volume is linear in x, g(x) + dg/dx . (x_new - x), exact for a filtered density, unless the
+        variables say ``volume_is_linear = False`` (projection); then `volume_constraint(x_new)` of the
+        variables is asked.
+
+    References:
+        Andreassen et al., Efficient topology optimization in MATLAB using 88 lines of code, SMO 43 (2011),
+        eq. 3.
+    """
+
+    name = "OC"
+    fields = ("x", "scale", "slope")
+
+    def __init__(self, move: float = 0.2, damping: float = 0.5):
+        for name, value in (("move", move), ("damping", damping)):
+            if not 0 < value <= 1:
+                raise InputError(f"{name} must lie in (0, 1], got {value}")
+        self.move = float(move)
+        self.damping = float(damping)
+
+    def start(self, variables: Variables) -> None:
+        """Prepare for a run; see `Method.start`."""
+        if variables.lower is None or variables.upper is None:
+            raise InputError(
+                "OC needs bounded variables (a Design); for the weights of a network use LBFGS or Adam"
+            )
+        self._variables = variables
+        self._comm = reduction_comm(variables)
+        self._x = np.array(variables.initial(), dtype=np.float64)
+        self._scale = self._slope = np.empty(0)  # no evaluation yet
+        self._violation = 0.0
+        self._shrink = 1.0  # of the move limit, after failures
+        self._next: Array | None = self._x
+
+    def ask(self) -> Array:
+        """Return the next design. Note: Collective."""
+        if self._next is None:
+            self._next = self._update()
+        return self._next
+
+    def tell(self, x: Array, evaluation: Any) -> None:
+        """Take an evaluation. Note: Collective."""
+        self._next = None
+        if evaluation.gradient is None:
+            self._shrink *= 0.5
+            return
+        if len(evaluation.constraints) != 1:
+            given = len(evaluation.constraints)
+            raise InputError(
+                f"OC needs exactly one constraint, the volume, got {given}; use MMA for any number"
+            )
+        self._shrink = 1.0
+        self._x = np.array(x)
+        self._violation = float(evaluation.constraints[0])
+        self._slope = np.array(evaluation.constraint_gradients[0])
+        gain = np.maximum(-evaluation.gradient, 0.0)
+        cost = np.where(self._slope > 0, self._slope, 1.0)  # a cell that costs nothing: any positive number
+        self._scale = self._x * (gain / cost) ** self.damping
+        largest = self._comm.allreduce(self._scale.max(initial=0.0), op=MPI.MAX)
+        if largest > 0:
+            self._scale /= largest
+
+    def _update(self) -> Array:
+        """Find the factor s = lmbda^-damping at which clip(s * scale) obeys the volume."""
+        move = self._shrink * self.move
+        low = np.maximum(self._x - move, self._variables.lower)
+        high = np.minimum(self._x + move, self._variables.upper)
+
+        def design(log_s: float) -> Array:
+            return np.clip(np.exp(log_s) * self._scale, low, high)
+
+        def excess(log_s: float) -> float:
+            return self._volume(design(log_s))
+
+        return design(_increasing_root(excess))
+
+    def _volume(self, x: Array) -> float:
+        """Return the volume constraint g at `x`; the same bits on all ranks."""
+        if getattr(self._variables, "volume_is_linear", True):
+            return self._violation + float(sum_replicated(self._comm, self._slope @ (x - self._x)))
+        return self._variables.volume_constraint(x)  # type: ignore[attr-defined]
+
+    def state(self) -> dict[str, Any]:
+        """Return the last good point, its linearization and the state of the move limit."""
+        return {
+            "x": self._x,
+            "scale": self._scale,
+            "slope": self._slope,
+            "violation": self._violation,
+            "shrink": self._shrink,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken."""
+        self._x, self._scale, self._slope = (np.array(state[name]) for name in self.fields)
+        self._violation, self._shrink = state["violation"], state["shrink"]
+        self._next = None
+
+
+def _increasing_root(function: Callable[[float], float]) -> float:
+    """Return the root of an increasing function, or the end of the range nearest to it if there is none.
+
+    The bracket grows from 0 by doubled steps, so that the usual case needs two or three evaluations before
+    Brent's method, which then takes about ten to full precision.
+    """
+    step, left, right = 1.0, 0.0, 0.0
+    if function(0.0) > 0:
+        while function(left) > 0 and left > -_LOG_RANGE:
+            left, right, step = max(left - step, -_LOG_RANGE), left, 2 * step
+    else:
+        while function(right) < 0 and right < _LOG_RANGE:
+            left, right, step = right, min(right + step, _LOG_RANGE), 2 * step
+    if function(left) > 0:
+        return left
+    if function(right) < 0:
+        return right
+    return brentq(function, left, right, xtol=1e-14, rtol=1e-15, maxiter=200)

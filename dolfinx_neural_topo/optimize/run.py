@@ -1,0 +1,296 @@
+"""One run of `minimize`: the loop, what it has found so far, and its checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dolfinx_neural_topo.errors import CheckpointError, SolverError
+from dolfinx_neural_topo.optimize.checkpoint import Checkpoint, Snapshot
+from dolfinx_neural_topo.optimize.continuation import Continuation
+from dolfinx_neural_topo.optimize.interrupts import Interrupts
+from dolfinx_neural_topo.optimize.method import Array, Method, Variables
+from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
+from dolfinx_neural_topo.optimize.progress import Progress
+from dolfinx_neural_topo.optimize.result import Candidate, History, Result
+
+if TYPE_CHECKING:
+    from dolfinx_neural_topo.density.design import Evaluation
+
+MAX_FAILURES = 8
+"""Failed evaluations in a row after which a run ends; each lets the method shrink its step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What a callback sees after an evaluation.
+
+    Attributes:
+        number: Number of the evaluation, from 1.
+        x: The variables.
+        evaluation: What was found there; value inf and gradient None if it failed.
+        best: Best design so far.
+        history: All evaluations so far.
+        method: The method.
+    """
+
+    number: int
+    x: Array
+    evaluation: Evaluation
+    best: Candidate
+    history: History
+    method: Method
+
+
+class Run:
+    """State of one run of `minimize`, and its loop."""
+
+    callbacks: tuple[Callable[[Step], str | None], ...]
+    progress: Progress
+
+    def __init__(
+        self,
+        variables: Variables,
+        method: Method,
+        evaluations: int,
+        seconds: float | None,
+        continuations: tuple[Continuation, ...],
+        stop: Callable[[History], str | None] | None,
+    ):
+        self.variables = variables
+        self.method = method
+        self.budget = evaluations
+        self.limit = seconds
+        self.continuations = continuations
+        self.stop = stop
+        self.history = History()
+        self.best: Candidate | None = None
+        self.last: Candidate | None = None
+        self.good: Evaluation | None = None
+        self.failures = 0
+        self.failure = ""
+        self.stage = 0
+        self.seconds = dict.fromkeys(("evaluate", "method", "callbacks", "checkpoint"), 0.0)
+        self.earlier_solves = -variables.num_solves
+        self.checkpoint: Checkpoint | None = None
+        self.every = 0
+        self.saved = 0
+        self.reason: str | None = None
+        self.interrupted = False
+
+    # --- the loop ------------------------------------------------------------------------------------
+
+    def loop(self, interrupts: Interrupts) -> None:
+        """Evaluate until there is a reason to stop."""
+        for continuation in self.continuations:
+            continuation.apply(max(0, len(self.history) - 1))
+        while not self._agree_to_stop(interrupts):
+            self._advance_continuation()
+            with self._timed("method"):
+                x = self.method.ask()
+            with self._timed("evaluate"):
+                evaluation = self._evaluate(x)
+            with self._timed("method"):
+                self.method.tell(x, evaluation)
+            self._record(x, evaluation)
+            with self._timed("callbacks"):
+                self._call_back(x, evaluation)
+            if self.checkpoint is not None and len(self.history) % self.every == 0:
+                self._save()
+        if self.checkpoint is not None and self.saved != len(self.history):
+            self._save()
+        self.progress.finish(str(self.reason))
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.seconds[stage] += time.perf_counter() - begin
+
+    def _agree_to_stop(self, interrupts: Interrupts) -> bool:
+        """Set the reason to stop, if any, the same on all ranks."""
+        mine = (interrupts.caught, self.reason or self._own_reason())
+        everyone = self.variables.comm.allgather(mine)
+        caught = next((name for name, _ in everyone if name), None)
+        self.reason = next((reason for _, reason in everyone if reason), None)
+        if caught is not None:
+            self.interrupted = True
+            self.reason = f"Interrupted by {caught}."
+        return self.reason is not None
+
+    def _own_reason(self) -> str | None:
+        done = len(self.history)
+        if self.failures >= MAX_FAILURES:
+            return f"The last {self.failures} evaluations failed: {self.failure}"
+        if self.method.finished is not None:
+            return self.method.finished
+        if done >= self.budget:
+            return f"The budget of {self.budget} evaluations is used up."
+        if self.limit is not None and sum(self.seconds.values()) >= self.limit:
+            return f"The budget of {self.limit:g} seconds is used up."
+        if self.stop is not None and all(done >= c.evaluations[-1] for c in self.continuations):
+            return self.stop(self.history)
+        return None
+
+    def _advance_continuation(self) -> None:
+        starting = [c for c in self.continuations if c.changes_at(len(self.history))]
+        for continuation in starting:
+            continuation.apply(len(self.history))
+        if any(continuation.changes_objective for continuation in starting):
+            self.stage += 1
+            with self._timed("method"):
+                self.method.objective_changed()
+
+    # --- one evaluation ------------------------------------------------------------------------------
+
+    def _evaluate(self, x: Array) -> Evaluation:
+        """Evaluate at `x`; a failure becomes an infinite value without gradient, on all ranks."""
+        evaluation, problem = None, None
+        try:
+            evaluation = self.variables.evaluate(x)
+        except SolverError as error:
+            problem = str(error)
+        if evaluation is not None:
+            problem = _not_finite(evaluation)
+        problems = [p for p in self.variables.comm.allgather(problem) if p]
+        if evaluation is not None and not problems:
+            self.good, self.failures = evaluation, 0
+            return evaluation
+        self.failures += 1
+        self.failure = problems[0]
+        if self.good is None:
+            raise SolverError(f"The start cannot be evaluated: {self.failure}")
+        inf = np.full(len(self.good.constraints), math.inf)
+        return dataclasses.replace(
+            self.good,
+            value=math.inf,
+            gradient=None,
+            constraints=inf,
+            constraint_gradients=None,
+            volume=math.nan,
+        )
+
+    def _record(self, x: Array, evaluation: Evaluation) -> None:
+        history, number = self.history, len(self.history) + 1
+        history.objective.append(float(evaluation.value))
+        history.volume.append(float(evaluation.volume))
+        history.violation.append(float(np.max(evaluation.constraints, initial=0.0)))
+        history.stage.append(self.stage)
+        history.seconds.append(sum(self.seconds.values()))
+        if evaluation.gradient is not None:
+            self.last = Candidate(
+                number,
+                self.stage,
+                float(evaluation.value),
+                float(evaluation.volume),
+                np.array(evaluation.constraints, dtype=np.float64),
+                np.array(x),
+                np.array(evaluation.rho_design),
+                np.array(evaluation.rho),
+            )
+            if self.last.better_than(self.best):
+                self.best = self.last
+        recent = history.seconds[-11:]
+        each = (recent[-1] - recent[0]) / (len(recent) - 1) if len(recent) > 1 else recent[0]
+        self.progress.update(number, evaluation.value, evaluation.volume, each, recent[-1])
+
+    def _call_back(self, x: Array, evaluation: Evaluation) -> None:
+        assert self.best is not None
+        step = Step(len(self.history), x, evaluation, self.best, self.history, self.method)
+        for callback in self.callbacks:
+            reason = callback(step)
+            self.reason = self.reason or reason
+
+    # --- checkpoints ---------------------------------------------------------------------------------
+
+    def use_checkpoint(self, path: str | os.PathLike[str], every: int) -> None:
+        """Resume from `path` if it exists, and write there from now on."""
+        variables, method = self.variables, self.method
+        cells = CanonicalOrder(variables.comm, variables.cell_index)
+        index = variables.canonical_index if variables.distributed else None
+        entries = None if index is None else CanonicalOrder(variables.comm, index)
+
+        def layout(section: str, name: str) -> CanonicalOrder | None:
+            if section in ("best", "last"):
+                return {"x": entries, "rho": cells, "rho_design": cells}.get(name)
+            return entries if section == "method" and name in method.fields else None
+
+        size = len(variables.initial()) if entries is None else entries.size
+        fingerprint = {"method": method.name, "size": size, **variables.fingerprint()}
+        self.checkpoint = Checkpoint(path, variables.comm, fingerprint, layout)
+        self.every = every
+        snapshot = self.checkpoint.read()
+        if snapshot is not None:
+            self._restore(snapshot)
+
+    def _save(self) -> None:
+        """Write a checkpoint; if that is impossible (disk full), the run ends."""
+        assert self.checkpoint is not None
+        self.saved = len(self.history)
+        with self._timed("checkpoint"):
+            try:
+                self.checkpoint.write(self._snapshot())
+            except CheckpointError as error:
+                self.reason = f"{error} The one before is intact."
+
+    def _snapshot(self) -> Snapshot:
+        assert self.best is not None and self.last is not None
+        return {
+            "run": {
+                "failures": self.failures,
+                "failure": self.failure,
+                "stage": self.stage,
+                "seconds": self.seconds,
+                "solves": self.earlier_solves + self.variables.num_solves,
+            },
+            "history": {name: np.array(values) for name, values in vars(self.history).items()},
+            "best": vars(self.best),
+            "last": vars(self.last),
+            "method": self.method.state(),
+            "variables": self.variables.state_dict(),
+        }
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        run = snapshot["run"]
+        self.failures, self.failure, self.stage = run["failures"], run["failure"], run["stage"]
+        self.seconds = run["seconds"]
+        self.earlier_solves = run["solves"] - self.variables.num_solves
+        self.history = History(**{name: values.tolist() for name, values in snapshot["history"].items()})
+        self.best, self.last = Candidate(**snapshot["best"]), Candidate(**snapshot["last"])
+        if self.best.number == self.last.number:
+            self.best = self.last
+        self.saved = len(self.history)
+        self.variables.load_state_dict(snapshot["variables"])
+        self.method.restore(snapshot["method"])
+
+    def result(self) -> Result:
+        """Return what was found."""
+        assert self.best is not None and self.last is not None
+        return Result(
+            best=self.best,
+            last=self.last,
+            reason=str(self.reason),
+            interrupted=self.interrupted,
+            evaluations=len(self.history),
+            solves=self.earlier_solves + self.variables.num_solves,
+            seconds={**self.seconds, "total": sum(self.seconds.values())},
+            history=self.history,
+            method=self.method.name,
+        )
+
+
+def _not_finite(evaluation: Evaluation) -> str | None:
+    """Say what of this rank's part of an evaluation is not finite."""
+    if not (math.isfinite(evaluation.value) and np.all(np.isfinite(evaluation.constraints))):
+        return f"objective {evaluation.value:g} or constraints {evaluation.constraints} are not finite."
+    gradients = [evaluation.gradient, *evaluation.constraint_gradients]
+    if not all(np.all(np.isfinite(gradient)) for gradient in gradients):
+        return "a gradient is not finite."
+    return None

@@ -1,0 +1,84 @@
+"""Small problems with known optima, distributed over ranks in an order unlike the canonical one."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+
+@dataclass
+class Evaluation:
+    value: float
+    gradient: Any
+    constraints: Any
+    constraint_gradients: Any
+    rho_design: Any
+    rho: Any
+    volume: float
+
+
+def split(n, comm):
+    """Indices of this rank: dealt like cards, backwards, so that they are neither contiguous nor sorted."""
+    return np.arange(n)[::-1][comm.rank :: comm.size].copy()
+
+
+class Bars:
+    """Minimize sum c_i / x_i subject to mean(x) <= fraction: the compliance of bars side by side.
+
+    With only the volume active, x_i is proportional to sqrt(c_i), clipped to the bounds.
+    """
+
+    def __init__(
+        self, n=40, fraction=0.4, comm=MPI.COMM_WORLD, distributed=True, fail_at=(), fail=None, bounded=True
+    ):
+        self.comm, self.distributed, self.n, self.fraction = comm, distributed, n, fraction
+        self.lower, self.upper = (0.01, 1.0) if bounded else (None, None)
+        self.index = split(n, comm) if distributed else np.arange(n)
+        self.cost = (0.2 + np.random.default_rng(5).random(n)) ** 3
+        self.fail_at, self.fail = set(fail_at), fail
+        self.num_solves = 0
+        self.canonical_index = self.cell_index = self.index
+
+    def initial(self):
+        return np.full(len(self.index), self.fraction)
+
+    def sum(self, values):
+        return self.comm.allreduce(values.sum()) if self.distributed else values.sum()
+
+    def evaluate(self, x, gradient=True):
+        self.num_solves += 1
+        if self.num_solves in self.fail_at:
+            return self.fail(self, x)
+        return self.exact(x)
+
+    def exact(self, x):
+        cost = self.cost[self.index]
+        mean = self.sum(x) / self.n
+        return Evaluation(
+            value=float(self.sum(cost / x)),
+            gradient=-cost / x**2,
+            constraints=np.array([mean / self.fraction - 1]),
+            constraint_gradients=[np.full(len(x), 1 / (self.n * self.fraction))],
+            rho_design=x,
+            rho=x,
+            volume=float(mean),
+        )
+
+    def optimum(self):
+        """All of x, by bisection on the multiplier."""
+        low, high = 1e-6, 1e6
+        for _ in range(200):
+            middle = np.sqrt(low * high)
+            x = np.clip(np.sqrt(self.cost) * middle, self.lower, self.upper)
+            low, high = (middle, high) if x.mean() < self.fraction else (low, middle)
+        return x
+
+    def fingerprint(self):
+        return {"problem": "bars", "cost": float(self.cost.sum())}
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        assert state == {}
