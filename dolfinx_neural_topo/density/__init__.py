@@ -1,0 +1,23 @@
+"""Density stages on owned cells: design domain, filters, volume-constrained sigmoid, projection (layer 2)."""
+
+from dolfinx_neural_topo.density.cone import ConeFilter
+from dolfinx_neural_topo.density.design import Design, Evaluation
+from dolfinx_neural_topo.density.domain import DesignDomain, SymmetryPlane
+from dolfinx_neural_topo.density.grid import CellGrid
+from dolfinx_neural_topo.density.projection import HeavisideProjection, ThreeFieldProjection
+from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
+from dolfinx_neural_topo.density.volume import LinearVolume, ProjectedVolume
+
+__all__ = [
+    "CellGrid",
+    "ConeFilter",
+    "Design",
+    "DesignDomain",
+    "Evaluation",
+    "HeavisideProjection",
+    "LinearVolume",
+    "ProjectedVolume",
+    "SymmetryPlane",
+    "ThreeFieldProjection",
+    "VolumeConstrainedSigmoid",
+]

@@ -1,0 +1,252 @@
+"""Where the material may go: design cells, passive cells, volumes, and the amount of material allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dolfinx
+import numpy as np
+import ufl
+
+from dolfinx_neural_topo.density._communication import max_replicated, sum_replicated
+from dolfinx_neural_topo.errors import InputError, agree
+
+Marker = Callable[[np.ndarray], np.ndarray] | np.ndarray | tuple[Any, Any]
+
+
+@dataclass(frozen=True)
+class SymmetryPlane:
+    """A plane that bounds the modelled part of a symmetric structure.
+
+    Attributes:
+        point: Any point of the plane, two or three coordinates.
+        normal: A normal of the plane, of any length but zero, as many coordinates.
+    """
+
+    point: Sequence[float]
+    normal: Sequence[float]
+
+    def distance(self, points: np.ndarray) -> np.ndarray:
+        """Signed distance of points, shape (n, 3), from the plane: shape (n,)."""
+        return (points - self._padded(self.point)) @ self.unit_normal
+
+    def reflect(self, points: np.ndarray) -> np.ndarray:
+        """Mirror images of points, shape (n, 3)."""
+        return points - 2.0 * np.outer(self.distance(points), self.unit_normal)
+
+    @property
+    def unit_normal(self) -> np.ndarray:
+        """Normal of length one, shape (3,)."""
+        normal = self._padded(self.normal)
+        return normal / np.linalg.norm(normal)
+
+    @staticmethod
+    def _padded(vector: Sequence[float]) -> np.ndarray:
+        return np.pad(np.asarray(vector, dtype=np.float64), (0, 3 - len(vector)))
+
+
+class DesignDomain:
+    """Cells of a mesh as design variables.
+
+    Every cell is a design cell, solid (density 1) or void (density 0). The volume fraction counts
+    solid cells as material and leaves void cells out:
+
+        sum over design and solid cells of v_i rho_i  =  volume_fraction * sum over the same cells of v_i.
+
+    With symmetry planes the mesh is the part of the structure on one side of all of them: filters see the
+    mirror images, and a `Design` counts its objective `num_copies` times.
+
+    Attributes:
+        comm: Communicator of the mesh.
+        mesh: The mesh.
+        space: DG0 space of the density.
+        num_owned_cells: Cells this rank owns.
+        num_global_cells: Cells of the mesh.
+        cell_volumes: Volume (area in 2D) of owned cells, shape (num_owned_cells,), in DG0 dof order like all
+            arrays here.
+        midpoints: Midpoints of owned cells, shape (num_owned_cells, 3).
+        design: True where the density is free, bool, shape (num_owned_cells,).
+        solid: True where the density is 1.
+        void: True where the density is 0.
+        volume_fraction: Allowed material, in (0, 1).
+        design_volume: Volume of all design cells.
+        solid_volume: Volume of all solid cells.
+        target_volume: Volume of material that design cells hold when the volume fraction is met.
+        symmetry: Symmetry planes.
+
+    Args:
+        space_or_rho: DG0 function space, or a function in one.
+        volume_fraction: Allowed material, in (solid volume / (design + solid volume), 1).
+        solid: Marker of solid cells: a function of midpoints x with shape (3, n) that returns n bools, an
+            array of bools on owned cells, or (cell_tags, value or values).
+        void: Marker of void cells, likewise.
+        symmetry: Planes that the mesh touches but does not cross, perpendicular to each other.
+
+    Raises:
+        InputError: The space is not DG0, a marker is unusable, no cell is left to design, or the volume
+            fraction cannot be met.
+
+    Note: Collective.
+    """
+
+    def __init__(
+        self,
+        space_or_rho: dolfinx.fem.FunctionSpace | dolfinx.fem.Function,
+        *,
+        volume_fraction: float,
+        solid: Marker | None = None,
+        void: Marker | None = None,
+        symmetry: Sequence[SymmetryPlane] = (),
+    ):
+        is_function = isinstance(space_or_rho, dolfinx.fem.Function)
+        self.space = space_or_rho.function_space if is_function else space_or_rho
+        self.mesh = self.space.mesh
+        self.comm = self.mesh.comm
+        cell_map = self.mesh.topology.index_map(self.mesh.topology.dim)
+        self.num_owned_cells = cell_map.size_local
+        self.num_global_cells = cell_map.size_global
+        dofs = self.space.dofmap.list
+        if (
+            dofs.shape[1:] != (1,)
+            or self.space.dofmap.bs != 1
+            or (self.space.dofmap.index_map.size_global != self.num_global_cells)
+        ):
+            raise InputError(
+                "space_or_rho must be a DG0 space or a function in one (one value a cell), "
+                f"got {self.space.ufl_element()}; use dolfinx.fem.functionspace(mesh, ('DG', 0))"
+            )
+        self._cell_dofs = dofs[: self.num_owned_cells, 0]
+        self.midpoints = self._midpoints()
+        self.cell_volumes = self._volumes()
+        self.symmetry = _checked_planes(self, symmetry)
+        self.solid = self._marked(solid, "solid")
+        self.void = self._marked(void, "void")
+        both = np.count_nonzero(self.solid & self.void)
+        agree(self.comm, f"solid and void must not overlap, {both} cells are in both" if both else None)
+        self.design = ~(self.solid | self.void)
+        self.design_volume, self.solid_volume = sum_replicated(
+            self.comm, [self.cell_volumes[self.design].sum(), self.cell_volumes[self.solid].sum()]
+        )
+        self.volume_fraction = float(volume_fraction)
+        self._check_volume_fraction()
+
+    @property
+    def num_copies(self) -> int:
+        """How many mirror images of the mesh make up the whole structure: 2 for each symmetry plane."""
+        return 2 ** len(self.symmetry)
+
+    @property
+    def target_volume(self) -> float:
+        """Material that the design cells of the mesh may hold, in units of volume."""
+        return self.volume_fraction * (self.design_volume + self.solid_volume) - self.solid_volume
+
+    @property
+    def canonical_index(self) -> np.ndarray:
+        """Place of each owned cell in the mesh's input, which no partition changes; int64, (num_owned_cells,)."""
+        index = np.empty(self.num_owned_cells, dtype=np.int64)
+        index[self._cell_dofs] = self.mesh.topology.original_cell_index[: self.num_owned_cells]
+        return index
+
+    def expand(self, design_values: np.ndarray) -> np.ndarray:
+        """Fill a density from its design cells: solid cells get 1, void cells 0.
+
+        Args:
+            design_values: Values of owned design cells, in their order.
+
+        Returns:
+            Owned values, shape (num_owned_cells,).
+        """
+        rho = self.solid.astype(np.float64)
+        rho[self.design] = design_values
+        return rho
+
+    def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper corner of the mesh, each of shape (3,), the same on all ranks.
+
+        Note: Collective.
+        """
+        x = self.mesh.geometry.x
+        return bounding_box(self.comm, x)
+
+    def _midpoints(self) -> np.ndarray:
+        cells = np.arange(self.num_owned_cells, dtype=np.int32)
+        midpoints = np.empty((self.num_owned_cells, 3))
+        midpoints[self._cell_dofs] = dolfinx.mesh.compute_midpoints(self.mesh, self.mesh.topology.dim, cells)
+        return midpoints
+
+    def _volumes(self) -> np.ndarray:
+        form = dolfinx.fem.form(ufl.TestFunction(self.space) * ufl.dx)
+        return dolfinx.fem.assemble_vector(form).array[: self.num_owned_cells].copy()
+
+    def _marked(self, marker: Marker | None, name: str) -> np.ndarray:
+        """Turn any marker into bools on owned cells."""
+        if marker is None:
+            return np.zeros(self.num_owned_cells, dtype=bool)
+        if isinstance(marker, tuple):
+            tags, values = marker
+            dim = self.mesh.topology.dim
+            if tags.dim != dim:
+                raise InputError(
+                    f"{name} needs cell tags (dimension {dim}), got tags of dimension {tags.dim}"
+                )
+            cells = tags.indices[np.isin(tags.values, values)]
+            marked = np.zeros(self.num_owned_cells, dtype=bool)
+            marked[self._cell_dofs[cells[cells < self.num_owned_cells]]] = True
+            return marked
+        given = np.asarray(marker(self.midpoints.T) if callable(marker) else marker)
+        right = given.shape == (self.num_owned_cells,) and given.dtype == bool
+        agree(
+            self.comm,
+            None
+            if right
+            else f"{name} must give one bool per owned cell, shape ({self.num_owned_cells},), "
+            f"got shape {given.shape} of {given.dtype}",
+        )
+        return given.copy()
+
+    def _check_volume_fraction(self) -> None:
+        if self.design_volume == 0.0:
+            raise InputError("solid and void leave no cell to design")
+        least = self.solid_volume / (self.design_volume + self.solid_volume)
+        if not least < self.volume_fraction < 1.0:
+            why = f" because solid cells alone fill {least:.6g}" if least else ""
+            raise InputError(f"volume_fraction must lie in ({least:.6g}, 1){why}, got {self.volume_fraction}")
+
+
+def bounding_box(comm, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of the smallest box around points of all ranks.
+
+    Args:
+        comm: Communicator.
+        points: This rank's points, shape (n, 3); n may be 0.
+
+    Returns:
+        Lower and upper corner, each of shape (3,).
+
+    Note: Collective.
+    """
+    huge = np.finfo(np.float64).max
+    corners = np.vstack([(-points).max(axis=0, initial=-huge), points.max(axis=0, initial=-huge)])
+    corners = max_replicated(comm, corners)
+    return -corners[0], corners[1]
+
+
+def _checked_planes(domain: DesignDomain, planes: Sequence[SymmetryPlane]) -> tuple[SymmetryPlane, ...]:
+    """Refuse planes that cross the mesh or are not perpendicular to each other."""
+    planes = tuple(planes)
+    for k, plane in enumerate(planes):
+        if any(abs(plane.unit_normal @ other.unit_normal) > 1e-12 for other in planes[:k]):
+            raise InputError("symmetry planes must be perpendicular to each other")
+        distance = plane.distance(domain.midpoints)
+        huge = np.finfo(np.float64).max
+        least, most = max_replicated(
+            domain.comm, [(-distance).max(initial=-huge), distance.max(initial=-huge)]
+        ) * np.array([-1.0, 1.0])
+        if least < 0.0 < most:
+            raise InputError(
+                f"symmetry: the mesh must lie on one side of the plane through {tuple(plane.point)} with normal "
+                f"{tuple(plane.normal)}, its cells reach from {least:.6g} to {most:.6g}; mesh one part only"
+            )
+    return planes

@@ -1,0 +1,121 @@
+"""Projections that push a filtered density towards 0 and 1."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dolfinx_neural_topo.errors import InputError
+
+
+class HeavisideProjection:
+    """Smoothed step at a threshold.
+
+        rho = (tanh(beta eta) + tanh(beta (x - eta))) / (tanh(beta eta) + tanh(beta (1 - eta)))
+
+    Attributes:
+        beta: Sharpness, positive; raise it during a run (continuation) by assigning to it.
+        eta: Threshold, in [0, 1].
+
+    Args:
+        beta: Sharpness.
+        eta: Threshold.
+
+    Raises:
+        InputError: An argument is out of its range.
+
+    References:
+        Wang, Lazarov and Sigmund (2011), Structural and Multidisciplinary Optimization 43, equation 9.
+    """
+
+    def __init__(self, beta: float, eta: float = 0.5):
+        if not 0.0 <= eta <= 1.0:
+            raise InputError(f"eta must lie in [0, 1], got {eta}")
+        self.eta = float(eta)
+        self.beta = beta
+
+    @property
+    def beta(self) -> float:
+        """Sharpness of the step."""
+        return self._beta
+
+    @beta.setter
+    def beta(self, beta: float) -> None:
+        if not 0.0 < beta < np.inf:
+            raise InputError(f"beta must be positive and finite, got {beta}")
+        self._beta = float(beta)
+
+    @property
+    def realizations(self) -> tuple[HeavisideProjection, ...]:
+        """Projections over whose densities the objective is the worst case: this one alone."""
+        return (self,)
+
+    def apply(self, rho_filtered: np.ndarray) -> np.ndarray:
+        """Project owned values, shape (num_owned_cells,); 0 stays 0 and 1 stays 1."""
+        below = np.tanh(self._beta * self.eta)
+        return (below + np.tanh(self._beta * (rho_filtered - self.eta))) / self._height
+
+    def pullback(self, dJ_drho: np.ndarray, rho_filtered: np.ndarray, rho: np.ndarray) -> np.ndarray:
+        """Gradient with respect to the filtered density, owned values, shape (num_owned_cells,)."""
+        below = np.tanh(self._beta * self.eta)
+        step = rho * self._height - below
+        return dJ_drho * (1.0 - step**2) * (self._beta / self._height)
+
+    @property
+    def _height(self) -> float:
+        return np.tanh(self._beta * self.eta) + np.tanh(self._beta * (1.0 - self.eta))
+
+
+class ThreeFieldProjection:
+    """Eroded, intermediate and dilated density for a design that tolerates errors in manufacturing.
+
+    The intermediate density (threshold eta) is the blueprint: it is reported, and its volume constrained. The
+    objective of a `Design` is the worst over all three, which keeps members and gaps above a least width.
+
+    Attributes:
+        eroded: Projection at the threshold eta + delta (thinner members).
+        intermediate: Projection at the threshold eta.
+        dilated: Projection at the threshold eta - delta (thicker members).
+
+    Args:
+        beta: Sharpness, common to all three.
+        eta: Threshold of the blueprint.
+        delta: Distance of the other two thresholds, with 0 <= eta - delta and eta + delta <= 1.
+
+    Raises:
+        InputError: An argument is out of its range.
+
+    References:
+        Wang, Lazarov and Sigmund (2011), Structural and Multidisciplinary Optimization 43, section 4.
+    """
+
+    def __init__(self, beta: float, eta: float = 0.5, *, delta: float = 0.2):
+        if not 0.0 < delta <= min(eta, 1.0 - eta):
+            raise InputError(
+                f"delta must lie in (0, min(eta, 1 - eta)] = (0, {min(eta, 1 - eta):.6g}], got {delta}"
+            )
+        self.eroded = HeavisideProjection(beta, eta + delta)
+        self.intermediate = HeavisideProjection(beta, eta)
+        self.dilated = HeavisideProjection(beta, eta - delta)
+
+    @property
+    def beta(self) -> float:
+        """Sharpness of all three steps."""
+        return self.intermediate.beta
+
+    @beta.setter
+    def beta(self, beta: float) -> None:
+        for projection in self.realizations:
+            projection.beta = beta
+
+    @property
+    def realizations(self) -> tuple[HeavisideProjection, ...]:
+        """Projections over whose densities the objective is the worst case; the blueprint comes last."""
+        return (self.eroded, self.dilated, self.intermediate)
+
+    def apply(self, rho_filtered: np.ndarray) -> np.ndarray:
+        """Project to the blueprint, owned values, shape (num_owned_cells,)."""
+        return self.intermediate.apply(rho_filtered)
+
+    def pullback(self, dJ_drho: np.ndarray, rho_filtered: np.ndarray, rho: np.ndarray) -> np.ndarray:
+        """Gradient with respect to the filtered density from one with respect to the blueprint."""
+        return self.intermediate.pullback(dJ_drho, rho_filtered, rho)

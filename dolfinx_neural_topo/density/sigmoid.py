@@ -1,0 +1,130 @@
+"""Logits to a density that meets the volume constraint exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import expit
+
+from dolfinx_neural_topo.density._communication import max_replicated, sum_replicated
+from dolfinx_neural_topo.density._root import locate, newton
+from dolfinx_neural_topo.density.domain import DesignDomain
+from dolfinx_neural_topo.density.volume import LinearVolume, Volume
+from dolfinx_neural_topo.errors import InputError
+
+
+class VolumeConstrainedSigmoid:
+    """Sigmoid with the shift that makes the volume right.
+
+        rho_i = sigmoid(logit_i + b),    b from   volume(rho) = target volume,
+
+    on design cells; passive cells get their own density. The derivative follows from the implicit function
+    theorem: with s_i = rho_i (1 - rho_i) and q = d volume / d rho,
+
+        dJ/dlogit_i = s_i (g_i - q_i (sum_j g_j s_j) / (sum_j q_j s_j)),    g = dJ/drho.
+
+    Attributes:
+        domain: The design domain.
+        volume: What is held at `domain.target_volume`.
+
+    Args:
+        domain: Design domain.
+        weights: The volume as weights of owned cells, shape (num_owned_cells,), not negative; default the
+            cell volumes. H^T v constrains the volume after a filter H.
+        volume: The volume as an object (`ProjectedVolume`), where it is not linear in the density.
+
+    Raises:
+        InputError: Both weights and volume are given.
+
+    References:
+        Hoyer, Sohl-Dickstein and Greydanus (2019), arXiv:1909.04240, equation 2.
+
+    Note: Collective.
+    """
+
+    def __init__(
+        self, domain: DesignDomain, weights: np.ndarray | None = None, *, volume: Volume | None = None
+    ):
+        if weights is not None and volume is not None:
+            raise InputError("weights and volume exclude each other, got both")
+        self.domain = domain
+        if volume is None:
+            volume = LinearVolume(domain, domain.cell_volumes if weights is None else weights)
+        self.volume = volume
+
+    def apply(self, logits: np.ndarray) -> np.ndarray:
+        """Map logits to a density with the right volume.
+
+        Args:
+            logits: Owned logits, shape (num_owned_cells,), float64; those of passive cells are ignored.
+
+        Returns:
+            rho_design, owned values in [0, 1], same shape.
+
+        Raises:
+            InputError: Logits of the wrong shape, or not finite, on any rank.
+
+        Note: Collective.
+        """
+        domain = self.domain
+        lowest, highest = self._checked_range(logits)
+        design_logits = logits[domain.design]
+        fraction = domain.target_volume / self.volume.capacity
+        guess = locate(
+            domain.comm, design_logits, self.volume.guess_weights[domain.design], lowest, highest, fraction
+        )
+        # Logits near -guess carry the precision: their difference is exact, however large they are.
+        centered = design_logits + guess
+        rho_design = domain.expand(0.0)
+
+        def mean(shift: float) -> tuple[float, float]:
+            rho = expit(centered + shift)
+            rho_design[domain.design] = rho
+            slope = np.zeros(domain.num_owned_cells)
+            slope[domain.design] = rho * (1.0 - rho)
+            value, derivative = sum_replicated(domain.comm, self.volume.local_sums(rho_design, slope))
+            return value / self.volume.capacity, derivative / self.volume.capacity
+
+        newton(mean, 0.0, fraction)
+        return rho_design
+
+    def pullback(self, dJ_drho_design: np.ndarray, logits: np.ndarray, rho_design: np.ndarray) -> np.ndarray:
+        """Gradient with respect to the logits, zero on passive cells.
+
+        Args:
+            dJ_drho_design: Owned gradient, shape (num_owned_cells,).
+            logits: Where `apply` was called (not needed beside rho_design).
+            rho_design: What it returned.
+
+        Returns:
+            dJ_dlogits, owned values, same shape.
+
+        Note: Collective.
+        """
+        slope = rho_design * (1.0 - rho_design)
+        slope[~self.domain.design] = 0.0
+        weights = self.volume.weights(rho_design)
+        gain, norm = sum_replicated(self.domain.comm, [dJ_drho_design @ slope, weights @ slope])
+        if norm == 0.0:  # every cell is saturated: nothing moves
+            return np.zeros_like(slope)
+        return slope * (dJ_drho_design - weights * (gain / norm))
+
+    def _checked_range(self, logits: np.ndarray) -> tuple[float, float]:
+        """Least and largest logit of design cells; the check rides on the same reduction."""
+        domain = self.domain
+        fits = np.shape(logits) == (domain.num_owned_cells,)
+        values = logits[domain.design] if fits else np.empty(0)
+        num_bad = values.size - np.count_nonzero(np.isfinite(values))
+        huge = np.finfo(np.float64).max
+        extremes = [huge, huge] if num_bad else [-values.min(initial=huge), values.max(initial=-huge)]
+        minus_lowest, highest, misfit, bad = max_replicated(domain.comm, [*extremes, not fits, num_bad])
+        if misfit:
+            raise InputError(
+                "logits must have shape (num_owned_cells,) on every rank, here "
+                f"({domain.num_owned_cells},), got {np.shape(logits)}"
+            )
+        if bad:
+            raise InputError(
+                f"logits must be finite, up to {bad:.0f} of one rank's design cells have NaN or infinite ones; "
+                "lower the learning rate, or look for an overflow in the network"
+            )
+        return -minus_lowest, highest
