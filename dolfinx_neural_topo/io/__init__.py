@@ -1,1 +1,20 @@
 """Files: ParaView output, densities that any rank count reads, STL, and Gmsh meshes with named groups."""
+
+from dolfinx_neural_topo.io.density_file import read_density, write_density
+from dolfinx_neural_topo.io.msh import TaggedMesh, read_mesh
+from dolfinx_neural_topo.io.paraview import ParaViewFile, cell_mean, write_paraview
+from dolfinx_neural_topo.io.stl import write_stl
+from dolfinx_neural_topo.io.surface import Surface, closed_surface
+
+__all__ = [
+    "ParaViewFile",
+    "Surface",
+    "TaggedMesh",
+    "cell_mean",
+    "closed_surface",
+    "read_density",
+    "read_mesh",
+    "write_density",
+    "write_paraview",
+    "write_stl",
+]

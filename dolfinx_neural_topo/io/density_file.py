@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
 
@@ -21,7 +20,8 @@ _TOLERANCE = 1e-6  # of the mesh's extent: how far the midpoint of "the same cel
 def write_density(path: str | Path, density: fem.Function) -> None:
     """Write a scalar DG0 function as .npz: each cell's value and midpoint.
 
-    The file is written under another name first, so that a killed run leaves the old one or the new one, never half.
+    The file is written under another name first, so that a killed run leaves the old one or the new one,
+    never half.
 
     Args:
         path: File to write, ending in .npz; its folder is made.
@@ -44,7 +44,7 @@ def write_density(path: str | Path, density: fem.Function) -> None:
         partial = path.with_name(path.name + ".partial")
         with partial.open("wb") as file:
             np.savez_compressed(file, density=values, midpoints=midpoints)
-        os.replace(partial, path)
+        partial.replace(path)
 
     on_rank_zero(mesh.comm, action)
 

@@ -19,8 +19,8 @@ from dolfinx_neural_topo.io.gather import to_corners
 class ParaViewFile:
     """An XDMF file of one mesh and fields on it, at one or several times. A context manager.
 
-    Fields with one value a cell (density, von Mises stress) are written on cells, all others at the cell corners.
-    In ParaView choose the reader "Xdmf3 Reader S".
+    Fields with one value a cell (density, von Mises stress) are written on cells, all others at the cell
+    corners. In ParaView choose the reader "Xdmf3 Reader S".
 
     Args:
         path: File to write, ending in .xdmf; its folder is made. An .h5 file appears beside it.
@@ -89,7 +89,9 @@ def write_paraview(path: str | Path, *fields: fem.Function) -> None:
         file.write(fields)
 
 
-def cell_mean(expression: ufl.core.expr.Expr, mesh: Mesh, *, name: str = "cell_mean", quadrature_degree: int = 2):
+def cell_mean(
+    expression: ufl.core.expr.Expr, mesh: Mesh, *, name: str = "cell_mean", quadrature_degree: int = 2
+):
     """Average a scalar UFL expression over each cell, for instance a von Mises stress.
 
     Args:
@@ -109,6 +111,8 @@ def cell_mean(expression: ufl.core.expr.Expr, mesh: Mesh, *, name: str = "cell_m
     integral = fem.assemble_vector(fem.form(expression * test * dx))
     volume = fem.assemble_vector(fem.form(test * dx))
     mean = fem.Function(space, name=name)
-    mean.x.array[:] = integral.array / np.where(volume.array == 0.0, 1.0, volume.array)  # ghosts hold no integral
+    mean.x.array[:] = integral.array / np.where(
+        volume.array == 0.0, 1.0, volume.array
+    )  # ghosts hold no integral
     mean.x.scatter_forward()
     return mean

@@ -45,7 +45,9 @@ def write_stl(
     def action() -> None:
         assert surface is not None  # rank 0
         if len(surface.triangles) == 0:
-            raise InputError(f"density must exceed level = {level} somewhere to have a surface; lower the level")
+            raise InputError(
+                f"density must exceed level = {level} somewhere to have a surface; lower the level"
+            )
         corners = surface.points[surface.triangles]
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         records = np.zeros(len(corners), dtype=_RECORD)

@@ -1,8 +1,9 @@
-"""The surface of a three-dimensional design: the isosurface of its density, closed where it meets the domain's edge.
+"""The surface of a three-dimensional design: the isosurface of its density, closed at the domain's edge.
 
-The density is averaged to the cell corners and taken linear on tetrahedra (a hexahedron is split into twelve around its
-centre). The part of the domain where it exceeds the level is bounded by the isosurface and by the covered part
-of the domain's boundary; both are cut along the same edges, which makes the whole watertight by construction.
+The density is averaged to the cell corners and taken linear on tetrahedra (a hexahedron is split into twelve
+around its centre). The part of the domain where it exceeds the level is bounded by the isosurface and by the
+covered part of the domain's boundary; both are cut along the same edges, which makes the whole watertight by
+construction.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from dolfinx_neural_topo.io.gather import CORNERS, corner_nodes, global_nodes, v
 _HEXAHEDRON_FACES = np.array(
     [(0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7)], dtype=np.int64
 )
-# an intersection keeps this distance from the ends of its edge (relative to the edge): corner values often equal the
-# level exactly, and points that coincide in the 32-bit floats of an STL file would tear the surface open
+# an intersection keeps this distance from the ends of its edge (relative to the edge): corner values often
+# equal the level exactly, and points that coincide in the 32-bit floats of an STL file would tear the surface
+# open
 _EDGE_MARGIN = 0.05
 
 

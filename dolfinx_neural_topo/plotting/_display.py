@@ -13,8 +13,8 @@ from contextlib import contextmanager
 def off_screen() -> Iterator[None]:
     """Provide an X display while pictures are rendered, if this VTK needs one and there is none.
 
-    VTK from 9.4 on chooses EGL or OSMesa by itself; Debian's older one is built for X, and gets a private Xvfb that
-    ends with the context.
+    VTK from 9.4 on chooses EGL or OSMesa by itself; Debian's older one is built for X, and gets a private
+    Xvfb that ends with the context.
 
     Raises:
         RuntimeError: VTK needs a display, there is none, and Xvfb is missing or does not start.
@@ -24,17 +24,29 @@ def off_screen() -> Iterator[None]:
         return
     if shutil.which("Xvfb") is None:
         raise RuntimeError(
-            "this VTK draws through X and there is no DISPLAY: apt-get install xvfb libgl1-mesa-dri, or set DISPLAY"
+            "this VTK draws through X and DISPLAY is not set; set it or apt-get install xvfb libgl1-mesa-dri"
         )
     read, write = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x1024x24", "-nolisten", "tcp", "-noreset"]
+    command = [
+        "Xvfb",
+        "-displayfd",
+        str(write),
+        "-screen",
+        "0",
+        "1280x1024x24",
+        "-nolisten",
+        "tcp",
+        "-noreset",
+    ]
     server = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
     os.close(write)
     try:
         with os.fdopen(read) as pipe:
             number = pipe.readline().strip()  # empty when the server ended instead
         if not number:
-            raise RuntimeError(f"Xvfb did not start (exit status {server.wait()}); set DISPLAY to a working one")
+            raise RuntimeError(
+                f"Xvfb did not start (exit status {server.wait()}); set DISPLAY to a working one"
+            )
         os.environ["DISPLAY"] = f":{number}"
         yield
     finally:

@@ -58,7 +58,9 @@ def plot_solid(
     on_rank_zero(comm, action)
 
 
-def _render(path: Path, surface: Surface, view: Sequence[float], up: Sequence[float], title: str | None) -> None:
+def _render(
+    path: Path, surface: Surface, view: Sequence[float], up: Sequence[float], title: str | None
+) -> None:
     """Draw the surface with three lights, sharp at the domain's edges."""
     import pyvista
 
