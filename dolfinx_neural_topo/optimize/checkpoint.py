@@ -7,7 +7,6 @@ written to a temporary file, synchronized and renamed; the one before is kept as
 from __future__ import annotations
 
 import json
-import math
 import os
 import warnings
 import zipfile
@@ -77,7 +76,7 @@ def read_file(path: Path, fingerprint: dict[str, Any]) -> tuple[dict[str, Any], 
         fingerprint: Fingerprint of the present run.
 
     Returns:
-        Its JSON values and its arrays.
+        Its sections of JSON-able values, and its arrays by "section/name".
 
     Raises:
         CheckpointError: If it is no checkpoint, damaged, of another version or of another problem.
@@ -93,20 +92,11 @@ def read_file(path: Path, fingerprint: dict[str, Any]) -> tuple[dict[str, Any], 
         raise CheckpointError(
             f"{path} is a {form!r} of version {version}, expected {FORMAT!r} of version {VERSION}"
         )
-    for name in sorted(fingerprint.keys() | meta["fingerprint"].keys()):
-        there, here = meta["fingerprint"].get(name), fingerprint.get(name)
-        if not _same(there, here):
-            raise CheckpointError(
-                f"{path} belongs to another run: {name} is {there!r} there and {here!r} here"
-            )
-    return meta, arrays
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Compare fingerprint entries; sums of floats differ in their last bits with the number of ranks."""
-    if isinstance(a, float) and isinstance(b, float):
-        return math.isclose(a, b, rel_tol=1e-9)
-    return json.loads(json.dumps(a)) == json.loads(json.dumps(b))
+    for name, here in fingerprint.items():
+        there = meta["fingerprint"].get(name)
+        if there != here:
+            raise CheckpointError(f"{path} belongs to another run: {name} is {there} there and {here} here")
+    return meta["values"], arrays
 
 
 class Checkpoint:
@@ -162,50 +152,50 @@ class Checkpoint:
         if problem is not None:
             raise CheckpointError(problem)
 
-    def read(self) -> Snapshot | None:
+    def read(self, check: Callable[[Snapshot], str | None]) -> Snapshot | None:
         """Read the checkpoint, or the one before it if it is unusable; None if there is neither.
+
+        Args:
+            check: Looks into a snapshot whether it belongs to this problem; returns what is wrong, or None.
+                Collective.
 
         Raises:
             CheckpointError: On all ranks, if there are files and none can be used.
 
         Note: Collective.
         """
-        found, problem = None, None
-        if self._comm.rank == 0:
-            try:
-                found = self._read_newest()
-            except CheckpointError as error:
-                problem = str(error)
-        problem = self._comm.bcast(problem, root=0)
-        if problem is not None:
-            raise CheckpointError(problem)
-        return self._distribute(found)
-
-    def _read_newest(self) -> tuple[dict[str, Any], dict[str, Array]] | None:
         problems = []
         for path in (self.path, previous(self.path)):
-            if not path.exists():
+            if not self._comm.bcast(path.exists(), root=0):
                 continue
             try:
-                found = read_file(path, self._fingerprint)
+                snapshot = self._read(path)
             except CheckpointError as error:
                 problems.append(str(error))
                 continue
-            if problems:
+            problem = check(snapshot)
+            if problem is not None:
+                problems.append(f"{path} belongs to another run: {problem}")
+                continue
+            if problems and self._comm.rank == 0:
                 warnings.warn(f"{problems[0]}; going on from {path}", RuntimeWarning, stacklevel=2)
-            return found
+            return snapshot
         if problems:
-            raise CheckpointError(
-                "; ".join(problems) + ". Remove the file or give another path to start anew."
-            )
+            raise CheckpointError("; ".join(problems) + ". Remove it or give another path to start anew.")
         return None
 
-    def _distribute(self, found: tuple[dict[str, Any], dict[str, Array]] | None) -> Snapshot | None:
-        values = self._comm.bcast(None if found is None else found[0]["values"], root=0)
+    def _read(self, path: Path) -> Snapshot:
+        """Read one file on rank 0 and give each rank its part."""
+        values, arrays, problem = None, {}, None
+        if self._comm.rank == 0:
+            try:
+                values, arrays = read_file(path, self._fingerprint)
+            except CheckpointError as error:
+                problem = str(error)
+        values, names, problem = self._comm.bcast((values, sorted(arrays), problem), root=0)
         if values is None:
-            return None
-        arrays = {} if found is None else found[1]
-        for key in self._comm.bcast(sorted(arrays), root=0):
+            raise CheckpointError(problem)
+        for key in names:
             section, name = key.split("/", 1)
             order = self._layout(section, name)
             whole = arrays.get(key)

@@ -8,10 +8,14 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from dolfinx_neural_topo.density._communication import sum_replicated
+
 if TYPE_CHECKING:
     from dolfinx_neural_topo.density.design import Evaluation
 
 Array = NDArray[Any]
+
+total = sum_replicated  # sums over ranks, the same bits on all of them: methods branch on such numbers
 
 
 class Variables(Protocol):
@@ -51,9 +55,6 @@ class Variables(Protocol):
 
     def evaluate(self, x: Array, gradient: bool = True) -> Evaluation:
         """Evaluate objective and constraints, and their gradients, at `x`. Note: Collective."""
-
-    def fingerprint(self) -> dict[str, Any]:
-        """Describe the problem by JSON-able values that do not depend on the number of ranks."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what changes during a run and is not in `x`: replicated arrays and JSON-able values."""

@@ -9,9 +9,8 @@ import numpy as np
 from mpi4py import MPI
 from scipy.optimize import brentq
 
-from dolfinx_neural_topo.density._communication import sum_replicated
 from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.optimize.method import Array, Method, Variables, reduction_comm
+from dolfinx_neural_topo.optimize.method import Array, Method, Variables, reduction_comm, total
 
 _LOG_RANGE = 700.0  # exp of it is still finite
 
@@ -32,9 +31,8 @@ class OC(Method):
         InputError: If an argument is out of range, the variables have no bounds, or there is not exactly one
             constraint.
 
-    Note: The volume is linear in x, g(x) + dg/dx . (x_new - x), exact for a filtered density, unless the
-        variables say ``volume_is_linear = False`` (projection); then `volume_constraint(x_new)` of the
-        variables is asked.
+    Note: The volume is what `variables.volume_constraint(x)` says where there is such a method (a `Design`,
+        projected or not), else it is taken to be linear in x.
 
     References:
         Andreassen et al., Efficient topology optimization in MATLAB using 88 lines of code, SMO 43 (2011),
@@ -109,9 +107,10 @@ class OC(Method):
 
     def _volume(self, x: Array) -> float:
         """Return the volume constraint g at `x`; the same bits on all ranks."""
-        if getattr(self._variables, "volume_is_linear", True):
-            return self._violation + float(sum_replicated(self._comm, self._slope @ (x - self._x)))
-        return self._variables.volume_constraint(x)  # type: ignore[attr-defined]
+        exact = getattr(self._variables, "volume_constraint", None)
+        if exact is not None:
+            return exact(x)
+        return self._violation + float(total(self._comm, self._slope @ (x - self._x)))
 
     def state(self) -> dict[str, Any]:
         """Return the last good point, its linearization and the state of the move limit."""

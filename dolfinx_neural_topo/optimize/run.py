@@ -8,11 +8,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dolfinx_neural_topo.errors import CheckpointError, SolverError
+from dolfinx_neural_topo.density.design import Evaluation
+from dolfinx_neural_topo.errors import CheckpointError, InputError, SolverError
 from dolfinx_neural_topo.optimize.checkpoint import Checkpoint, Snapshot
 from dolfinx_neural_topo.optimize.continuation import Continuation
 from dolfinx_neural_topo.optimize.interrupts import Interrupts
@@ -21,11 +21,12 @@ from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
 from dolfinx_neural_topo.optimize.progress import Progress
 from dolfinx_neural_topo.optimize.result import Candidate, History, Result
 
-if TYPE_CHECKING:
-    from dolfinx_neural_topo.density.design import Evaluation
-
 MAX_FAILURES = 8
 """Failed evaluations in a row after which a run ends; each lets the method shrink its step."""
+
+SAME_VALUE = 1e-4
+"""Relative difference up to which the value of a checkpoint's last design is taken for one of this problem:
+single-precision networks differ a little between machines."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +74,6 @@ class Run:
         self.history = History()
         self.best: Candidate | None = None
         self.last: Candidate | None = None
-        self.good: Evaluation | None = None
         self.failures = 0
         self.failure = ""
         self.stage = 0
@@ -89,8 +89,7 @@ class Run:
 
     def loop(self, interrupts: Interrupts) -> None:
         """Evaluate until there is a reason to stop."""
-        for continuation in self.continuations:
-            continuation.apply(max(0, len(self.history) - 1))
+        self._set_stage(len(self.history))
         while not self._agree_to_stop(interrupts):
             self._advance_continuation()
             with self._timed("method"):
@@ -139,6 +138,11 @@ class Run:
             return self.stop(self.history)
         return None
 
+    def _set_stage(self, number: int) -> None:
+        """Set all continuations as they are for evaluation `number` (from 1; 0 counts as 1)."""
+        for continuation in self.continuations:
+            continuation.apply(max(0, number - 1))
+
     def _advance_continuation(self) -> None:
         starting = [c for c in self.continuations if c.changes_at(len(self.history))]
         for continuation in starting:
@@ -161,21 +165,15 @@ class Run:
             problem = _not_finite(evaluation)
         problems = [p for p in self.variables.comm.allgather(problem) if p]
         if evaluation is not None and not problems:
-            self.good, self.failures = evaluation, 0
+            self.failures = 0
             return evaluation
         self.failures += 1
         self.failure = problems[0]
-        if self.good is None:
+        if self.last is None:
             raise SolverError(f"The start cannot be evaluated: {self.failure}")
-        inf = np.full(len(self.good.constraints), math.inf)
-        return dataclasses.replace(
-            self.good,
-            value=math.inf,
-            gradient=None,
-            constraints=inf,
-            constraint_gradients=None,
-            volume=math.nan,
-        )
+        inf = np.full(len(self.last.constraints), math.inf)
+        rho_design, rho = self.last.rho_design, self.last.rho
+        return Evaluation(math.inf, None, inf, None, rho_design=rho_design, rho=rho, volume=math.nan)
 
     def _record(self, x: Array, evaluation: Evaluation) -> None:
         history, number = self.history, len(self.history) + 1
@@ -223,12 +221,25 @@ class Run:
             return entries if section == "method" and name in method.fields else None
 
         size = len(variables.initial()) if entries is None else entries.size
-        fingerprint = {"method": method.name, "size": size, **variables.fingerprint()}
+        fingerprint = {"method": method.name, "number of variables": size}
         self.checkpoint = Checkpoint(path, variables.comm, fingerprint, layout)
         self.every = every
-        snapshot = self.checkpoint.read()
+        snapshot = self.checkpoint.read(self._check_problem)
         if snapshot is not None:
             self._restore(snapshot)
+
+    def _check_problem(self, snapshot: Snapshot) -> str | None:
+        """Evaluate the last design of a checkpoint: loads, supports and material all show in its value."""
+        last = Candidate(**snapshot["last"])
+        try:
+            self.variables.load_state_dict(snapshot["variables"])
+            self._set_stage(last.number)
+            here = self.variables.evaluate(last.x, gradient=False).value
+        except (InputError, SolverError) as error:
+            return str(error)
+        if math.isclose(here, last.objective, rel_tol=SAME_VALUE):
+            return None
+        return f"the objective of its design {last.number} is {last.objective:g} there and {here:g} here"
 
     def _save(self) -> None:
         """Write a checkpoint; if that is impossible (disk full), the run ends."""
@@ -261,7 +272,7 @@ class Run:
         run = snapshot["run"]
         self.failures, self.failure, self.stage = run["failures"], run["failure"], run["stage"]
         self.seconds = run["seconds"]
-        self.earlier_solves = run["solves"] - self.variables.num_solves
+        self.earlier_solves += run["solves"]
         self.history = History(**{name: values.tolist() for name, values in snapshot["history"].items()})
         self.best, self.last = Candidate(**snapshot["best"]), Candidate(**snapshot["last"])
         if self.best.number == self.last.number:

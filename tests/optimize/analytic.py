@@ -1,21 +1,9 @@
 """Small problems with known optima, distributed over ranks in an order unlike the canonical one."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from mpi4py import MPI
 
-
-@dataclass
-class Evaluation:
-    value: float
-    gradient: Any
-    constraints: Any
-    constraint_gradients: Any
-    rho_design: Any
-    rho: Any
-    volume: float
+from dolfinx_neural_topo.density.design import Evaluation
 
 
 def split(n, comm):
@@ -73,9 +61,6 @@ class Bars:
             x = np.clip(np.sqrt(self.cost) * middle, self.lower, self.upper)
             low, high = (middle, high) if x.mean() < self.fraction else (low, middle)
         return x
-
-    def fingerprint(self):
-        return {"problem": "bars", "cost": float(self.cost.sum())}
 
     def state_dict(self):
         return {}
