@@ -1,0 +1,133 @@
+"""PETSc: options under a prefix, reasons in words, sums over ranks, and who destroys what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from mpi4py import MPI
+from petsc4py import PETSc
+
+from dolfinx_neural_topo.errors import agree
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_]*_")
+
+
+def require_real(comm: MPI.Comm) -> None:
+    """Refuse a PETSc whose scalars are complex.
+
+    Raises:
+        InputError: PETSc was built with complex scalars.
+
+    Note: Collective.
+    """
+    problem = None
+    if np.issubdtype(PETSc.ScalarType, np.complexfloating):
+        problem = (
+            "PETSc must be built with real scalars, this one has complex scalars; way out: use the real "
+            "build "
+            "(Debian: python3-dolfinx-real, conda: petsc=*=real*)"
+        )
+    agree(comm, problem)
+
+
+def check_prefix(comm: MPI.Comm, prefix: object) -> str:
+    """Return a PETSc options prefix after checking its form and that all ranks give the same.
+
+    Raises:
+        InputError: Not a string of letters, digits and underscores that ends in an underscore, or not the
+            same on all ranks.
+
+    Note: Collective.
+    """
+    problem = None
+    if not isinstance(prefix, str) or _PREFIX.fullmatch(prefix) is None:
+        problem = (
+            "petsc_options_prefix must be a name of letters, digits and underscores that ends in an "
+            "underscore "
+            f"(for instance 'bridge_'), got {prefix!r}"
+        )
+    agree(comm, problem)
+    first = comm.bcast(prefix, root=0)
+    if prefix != first:
+        problem = (
+            f"petsc_options_prefix must be the same on all ranks, got {prefix!r} here and {first!r} on rank 0"
+        )
+    agree(comm, problem)
+    return str(prefix)
+
+
+@contextmanager
+def options(prefix: str, values: Mapping[str, Any]) -> Iterator[None]:
+    """Put options into PETSc's database under a prefix, and take them out again at the end.
+
+    An option that is there already (from the command line or PETSC_OPTIONS) wins and stays.
+
+    Args:
+        prefix: Prefix of the solver that shall read the options.
+        values: Option names without the prefix. None stands for an option without a value.
+    """
+    database = PETSc.Options()
+    names = [name for name in (prefix + key for key in values) if not database.hasName(name)]
+    for name in names:
+        database[name] = values[name[len(prefix) :]]
+    try:
+        yield
+    finally:
+        for name in names:
+            database.delValue(name)
+
+
+def reason_name(reasons: type, reason: int) -> str:
+    """Return PETSc's name of a converged reason, such as 'DIVERGED_MAX_IT'."""
+    names = [
+        name for name, value in vars(reasons).items() if value == reason and "_" in name and name[0] != "_"
+    ]
+    return names[0] if names else f"reason {reason}"
+
+
+def global_sum(comm: MPI.Comm, value: Any) -> Any:
+    """Sum a number or an array over ranks; every rank gets the same bits.
+
+    Note: Collective.
+    """
+    if comm.size == 1:
+        return value
+    return comm.bcast(comm.reduce(value, op=MPI.SUM, root=0), root=0)
+
+
+class Owner:
+    """Owns PETSc objects: destroys them together, once, when told to.
+
+    `destroy` is collective, so it is never called by the garbage collector: use it, or a `with` statement.
+    """
+
+    def __init__(self) -> None:
+        self._owned: list[Any] = []
+        self._destroyed = False
+
+    def own(self, thing: Any) -> Any:
+        """Take charge of something that has a `destroy` method, and return it."""
+        self._owned.append(thing)
+        return thing
+
+    def destroy(self) -> None:
+        """Destroy all that is owned; a second call does nothing.
+
+        Note: Collective.
+        """
+        self._destroyed = True
+        while self._owned:
+            self._owned.pop().destroy()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.destroy()

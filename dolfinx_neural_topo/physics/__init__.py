@@ -1,0 +1,18 @@
+"""Any UFL problem as a differentiable function of its DG0 density: state, adjoint, objective."""
+
+from dolfinx_neural_topo.physics.functional import Compliance, ReducedFunctional
+from dolfinx_neural_topo.physics.loads import nodal_load
+from dolfinx_neural_topo.physics.material import ramp, simp
+from dolfinx_neural_topo.physics.state import StateProblem
+from dolfinx_neural_topo.physics.verification import random_density, taylor_test
+
+__all__ = [
+    "Compliance",
+    "ReducedFunctional",
+    "StateProblem",
+    "nodal_load",
+    "ramp",
+    "random_density",
+    "simp",
+    "taylor_test",
+]

@@ -1,0 +1,109 @@
+"""Linear elasticity: plane stress, plane strain, three dimensions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ufl
+from dolfinx import fem
+
+from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.physics.forms import default_dx
+
+MODELS = {"plane_stress": 2, "plane_strain": 2, "3d": 3}
+
+
+def strain(u: Any) -> Any:
+    """Return the small strain tensor, the symmetric part of grad u."""
+    return ufl.sym(ufl.grad(u))
+
+
+def stress(u: Any, E: Any, nu: float = 0.3, model: str | None = None) -> Any:
+    """Return the Cauchy stress 2 mu strain + lambda tr(strain) I.
+
+    Plane stress uses lambda = E nu / (1 - nu^2) in place of E nu / ((1 + nu) (1 - 2 nu)).
+
+    Args:
+        u: Displacement, in a unit of length.
+        E: Young's modulus, for instance `simp(rho)`, in a unit of stress.
+        nu: Poisson's ratio.
+        model: "plane_stress" (default in 2D), "plane_strain" or "3d".
+
+    Raises:
+        InputError: A model that is unknown or of another dimension, or a Poisson's ratio out of range.
+    """
+    dim = u.ufl_shape[0]
+    model = model or ("plane_stress" if dim == 2 else "3d")
+    if MODELS.get(model) != dim:
+        raise InputError(
+            f"model must be one of {[m for m, d in MODELS.items() if d == dim]} for {dim} components, got "
+            f"{model!r}"
+        )
+    if not -1.0 < nu < (1.0 if model == "plane_stress" else 0.5):
+        raise InputError(
+            f"nu must lie in (-1, {'1' if model == 'plane_stress' else '0.5'}) for {model}, got {nu}"
+        )
+    mu = E / (2 * (1 + nu))
+    lmbda = E * nu / (1 - nu**2) if model == "plane_stress" else E * nu / ((1 + nu) * (1 - 2 * nu))
+    eps = strain(u)
+    return 2 * mu * eps + lmbda * ufl.tr(eps) * ufl.Identity(dim)
+
+
+def bilinear_form(
+    V: fem.FunctionSpace,
+    E: Any,
+    nu: float = 0.3,
+    model: str | None = None,
+    *,
+    quadrature_degree: int | None = None,
+) -> ufl.Form:
+    """Return a(u, v) = int stress(u) : strain(v) dx.
+
+    Args:
+        V: Vector space with one component for each dimension of space.
+        E: Young's modulus, in UFL.
+        nu: Poisson's ratio.
+        model: See `stress`.
+        quadrature_degree: By default the one that is exact on affine cells for a modulus constant on each.
+
+    Raises:
+        InputError: As `stress`, or a space of other shape.
+    """
+    if V.dofmap.index_map_bs != V.mesh.geometry.dim:
+        raise InputError(
+            f"V must have {V.mesh.geometry.dim} components, got {V.dofmap.index_map_bs}; way out: "
+            'fem.functionspace(mesh, ("Lagrange", 1, (mesh.geometry.dim,)))'
+        )
+    u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    return ufl.inner(stress(u, E, nu, model), strain(v)) * default_dx(V, quadrature_degree)
+
+
+def self_weight(V: fem.FunctionSpace, rho: fem.Function, weight: Any) -> ufl.Form:
+    """Return L(v) = int rho weight . v dx, the load of the structure's own weight.
+
+    With SIMP, cells of low density become heavier than stiff: use `ramp`, or a linear law at low density.
+
+    Args:
+        V: Vector space of the displacement.
+        rho: Density.
+        weight: Force on a unit volume of solid, a vector (UFL or `fem.Constant`).
+    """
+    return rho * ufl.dot(weight, ufl.TestFunction(V)) * default_dx(V)
+
+
+def von_mises(sigma: Any, nu: float = 0.3, model: str | None = None) -> Any:
+    """Return the von Mises stress sqrt(3/2 dev(sigma) : dev(sigma)), the third direction included.
+
+    The square root is smoothed by 1e-16 of a unit of stress squared, so that it has a derivative at zero.
+
+    Args:
+        sigma: Stress tensor from `stress`, 2 x 2 or 3 x 3.
+        nu: Poisson's ratio, which gives the third normal stress in plane strain.
+        model: See `stress`.
+    """
+    dim = sigma.ufl_shape[0]
+    model = model or ("plane_stress" if dim == 2 else "3d")
+    out_of_plane = nu * ufl.tr(sigma) if model == "plane_strain" else 0.0
+    mean = (ufl.tr(sigma) + out_of_plane) / 3
+    squares = ufl.inner(sigma, sigma) + out_of_plane**2 - 3 * mean**2
+    return ufl.sqrt(1.5 * squares + 1e-16)

@@ -1,0 +1,164 @@
+"""From what the user gives (forms or a residual) to the pieces a solve needs, in UFL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import ufl
+from dolfinx import fem
+from ufl.algorithms import expand_derivatives
+
+from dolfinx_neural_topo.errors import InputError
+
+# Exact arithmetic order is given up (vector sums), infinities and NaN are not, unlike with -ffast-math.
+FAST = [
+    "-O3",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-signed-zeros",
+    "-fno-trapping-math",
+    "-fassociative-math",
+]
+
+
+@dataclass(frozen=True)
+class Equation:
+    """A state equation F_i(u_i; v) = 0 for each load case i, and its linearization.
+
+    Attributes:
+        V: Space of the states.
+        states: Solution of each load case.
+        a: Bilinear form; for a nonlinear equation the derivative of the residual at states[0].
+        loads: Linear equation: right-hand side of each load case, None where it is zero. Nonlinear: [].
+        residual: Nonlinear equation: F(u; v). Linear: None.
+    """
+
+    V: fem.FunctionSpace
+    states: list[fem.Function]
+    a: ufl.Form
+    loads: list[ufl.Form | None]
+    residual: ufl.Form | None
+
+    @property
+    def linear(self) -> bool:
+        """Whether the states depend linearly on the loads."""
+        return self.residual is None
+
+    def residual_at(self, case: int, lmbda: fem.Function) -> ufl.Form:
+        """Return F_i(u_i; lmbda), a number that depends on density and state."""
+        if self.residual is not None:
+            return ufl.action(self.residual, lmbda)
+        work = ufl.action(ufl.action(self.a, self.states[case]), lmbda)
+        load = self.loads[case]
+        return work if load is None else work - ufl.action(load, lmbda)
+
+
+def parse(equation: Any, rho: fem.Function, u: Any, num_nodal_loads: int) -> Equation:
+    """Read a pair of forms, or a residual, into an `Equation`.
+
+    Args:
+        equation: (a, L), (a, [L, L, ...]) or a residual of rank 1.
+        rho: Density.
+        u: None, a function of the state, or one for each load case.
+        num_nodal_loads: Number of load cases in `nodal_loads`, 0 where there are none.
+
+    Raises:
+        InputError: Not of that form, or without density or state.
+    """
+    given = [] if u is None else [u] if isinstance(u, fem.Function) else list(u)
+    if isinstance(equation, ufl.Form):
+        return _parse_residual(equation, rho, given)
+    if not (isinstance(equation, (tuple, list)) and len(equation) == 2 and isinstance(equation[0], ufl.Form)):
+        raise InputError(
+            "equation must be (a, L), (a, [L, ...]) with one L for each load case, or a residual F in UFL "
+            "with u=..., "
+            f"got {_describe(equation)}"
+        )
+    a, right = equation
+    loads = list(right) if isinstance(right, (tuple, list)) else [right] * max(1, num_nodal_loads)
+    _check_ranks(a, loads)
+    if num_nodal_loads not in (0, len(loads)):
+        raise InputError(
+            f"nodal_loads must hold one entry for each load case, got {num_nodal_loads} for {len(loads)} "
+            "load cases"
+        )
+    if not any(rho in form.coefficients() for form in [a, *filter(None, loads)]):
+        raise InputError(
+            "equation must contain the density rho, but neither a nor L does; way out: use simp(rho) in a"
+        )
+    V = a.arguments()[0].ufl_function_space()
+    return Equation(V, _states(V, given, len(loads)), a, loads, None)
+
+
+def _parse_residual(F: ufl.Form, rho: fem.Function, given: list[fem.Function]) -> Equation:
+    if len(F.arguments()) != 1:
+        raise InputError(
+            f"equation as a residual must have one test function, got a form with {len(F.arguments())} "
+            "arguments; "
+            "way out: give a pair (a, L)"
+        )
+    if len(given) != 1:
+        raise InputError("a residual needs its state: give u=, the one fem.Function that is solved for")
+    state = given[0]
+    coefficients = F.coefficients()
+    for name, function in (("density rho", rho), ("state u", state)):
+        if function not in coefficients:
+            raise InputError(f"equation must contain the {name}, but the residual does not depend on it")
+    V = F.arguments()[0].ufl_function_space()
+    states = _states(V, given, 1)
+    jacobian = ufl.derivative(F, state, ufl.TrialFunction(V))
+    if state in expand_derivatives(jacobian).coefficients():
+        return Equation(V, states, jacobian, [], F)
+    a, L = ufl.system(ufl.replace(F, {state: ufl.TrialFunction(V)}))
+    return Equation(V, states, a, [None if L.empty() else L], None)
+
+
+def _states(V: fem.FunctionSpace, given: list[fem.Function], num_cases: int) -> list[fem.Function]:
+    if given and len(given) != num_cases:
+        raise InputError(f"u must hold one function for each of {num_cases} load cases, got {len(given)}")
+    for function in given:
+        if function.function_space != V:
+            raise InputError("u must live on the space of the test function, got a function on another space")
+    return given or [fem.Function(V, name=f"u_{i}" if num_cases > 1 else "u") for i in range(num_cases)]
+
+
+def _check_ranks(a: ufl.Form, loads: list[Any]) -> None:
+    if len(a.arguments()) != 2:
+        raise InputError(
+            f"a must be bilinear (a test and a trial function), got {len(a.arguments())} arguments"
+        )
+    test, trial = (argument.ufl_function_space() for argument in a.arguments())
+    if test != trial:
+        raise InputError("a must have test and trial function on the same space, got two spaces")
+    for i, L in enumerate(loads):
+        if L is not None and not (isinstance(L, ufl.Form) and len(L.arguments()) == 1):
+            raise InputError(
+                f"L of load case {i} must be a linear form (one test function) or None, got {_describe(L)}"
+            )
+        if L is not None and L.arguments()[0].ufl_function_space() != test:
+            raise InputError(f"L of load case {i} must use the test space of a, got another space")
+
+
+def _describe(thing: Any) -> str:
+    if isinstance(thing, ufl.Form):
+        return f"a form with {len(thing.arguments())} arguments"
+    return type(thing).__name__
+
+
+def default_dx(V: fem.FunctionSpace, degree: int | None = None, **options: Any) -> ufl.Measure:
+    """Return dx with the quadrature degree that suits gradients in V and a density constant on each cell.
+
+    UFL's own estimate counts rho^p as a polynomial and doubles the cost of assembly. Exact on affine cells:
+    twice the degree of V on quadrilaterals and hexahedra, twice (degree - 1) on triangles and tetrahedra.
+
+    Args:
+        V: Space of the state.
+        degree: Quadrature degree, to use another.
+        options: Further arguments of `ufl.Measure`, such as subdomain_data.
+    """
+    if degree is None:
+        k = V.ufl_element().embedded_superdegree
+        simplex = V.mesh.topology.cell_name() in ("triangle", "tetrahedron")
+        degree = 2 * (k - 1) if simplex else 2 * k
+    return ufl.Measure("dx", domain=V.mesh, metadata={"quadrature_degree": degree}, **options)

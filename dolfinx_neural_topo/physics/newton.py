@@ -1,0 +1,142 @@
+"""Newton's method for a nonlinear state equation, through PETSc SNES."""
+
+from __future__ import annotations
+
+import numpy as np
+from dolfinx import fem
+from petsc4py import PETSc
+
+from dolfinx_neural_topo._petsc import Owner, options, reason_name
+from dolfinx_neural_topo.errors import InputError, SolverError
+from dolfinx_neural_topo.physics.field import Field
+from dolfinx_neural_topo.physics.operator import Operator
+
+TOLERANCE = 1e-10  # residual relative to that of the zero state (the load), unless snes_atol is given
+OPTIONS = {
+    "snes_type": "newtonls",
+    "snes_linesearch_type": "bt",
+    "snes_rtol": 1e-13,
+    "snes_stol": 0.0,
+    "snes_max_it": 60,
+}
+
+
+class Newton(Owner):
+    """Solves F(u) = nodal loads with the Jacobian that an `Operator` holds.
+
+    Args:
+        operator: Operator of the Jacobian's form, probed.
+        residual: Compiled F.
+        jacobian: Compiled derivative of F, for lifting.
+        u: State, the initial guess of every solve.
+        nodal_load: Forces at degrees of freedom, or None.
+    """
+
+    def __init__(
+        self,
+        operator: Operator,
+        residual: fem.Form,
+        jacobian: fem.Form,
+        u: Field,
+        nodal_load: fem.Function | None,
+    ):
+        super().__init__()
+        self._operator, self._residual, self._jacobian = operator, residual, jacobian
+        self._u, self._nodal_load, self._lift = u, nodal_load, False
+        self._r: Field = self.own(Field(fem.Function(u.function.function_space)))
+        self._f = self.own(u.vec.duplicate())
+        self._x = self.own(u.vec.duplicate())
+        self._options = {**OPTIONS, **operator.options}
+        self.snes = self.own(PETSc.SNES().create(u.function.function_space.mesh.comm))
+        self.snes.setOptionsPrefix(operator.prefix)
+        self.snes.setFunction(self._evaluate, self._f)
+        self.snes.setJacobian(self._linearize_at, operator.A)
+        self.snes.setKSP(operator.ksp)
+        with options(operator.prefix, self._options):
+            self.snes.setFromOptions()
+            self._atol_given = PETSc.Options().hasName(f"{operator.prefix}snes_atol")
+        self._linearized = False
+
+    def _set_state(self, x: PETSc.Vec) -> None:
+        self._u.owned[:] = x.array_r
+        self._u.scatter_forward()
+
+    def _evaluate(self, snes: PETSc.SNES, x: PETSc.Vec, f: PETSc.Vec) -> None:
+        self._set_state(x)
+        state, r = self._u.function.x.array, self._r
+        r.assemble([self._residual], scatter=False)
+        bcs = self._operator.bcs
+        if self._lift:
+            fem.apply_lifting(r.function.x.array, [self._jacobian], [bcs], [state], -1.0)
+        r.add_from_ghosts()
+        if self._nodal_load is not None:
+            r.owned[:] -= self._nodal_load.x.array[: r.owned.size]
+        for bc in bcs:
+            bc.set(r.function.x.array, state, -1.0)  # state minus boundary value
+        f.array_w[:] = r.owned
+
+    def _linearize_at(self, snes: PETSc.SNES, x: PETSc.Vec, J: PETSc.Mat, P: PETSc.Mat) -> None:
+        self._set_state(x)
+        self._operator.assemble()
+
+    def linearize(self) -> None:
+        """Bring the Jacobian to the present state (Newton leaves it one step behind).
+
+        Note: Collective.
+        """
+        if not self._linearized:
+            self._operator.assemble()
+            self._linearized = True
+
+    def solve(self, lift: bool) -> None:
+        """Find the state from its present value, or, where that fails, from zero.
+
+        Args:
+            lift: Whether Dirichlet values are not all zero.
+
+        Raises:
+            InputError: The load is zero.
+            SolverError: No convergence from either start; the state is then as before.
+
+        Note: Collective.
+        """
+        self._lift, self._linearized = lift, False
+        before = self._u.owned.copy()
+        self._x.set(0.0)
+        self._evaluate(self.snes, self._x, self._f)
+        load = self._f.norm()
+        if load == 0.0:
+            raise InputError(
+                "the load must not be zero, got a residual of zero at the zero state; way out: check loads, "
+                "tags and bcs"
+            )
+        if not self._atol_given and np.isfinite(load):
+            self.snes.setTolerances(atol=TOLERANCE * load)
+        self._x.array_w[:] = before
+        if not self._attempt():
+            self._x.set(0.0)
+            if not self._attempt():
+                self._x.array_w[:] = before
+                self._set_state(self._x)
+                raise self._failure()
+        self._set_state(self._x)
+
+    def _attempt(self) -> bool:
+        with options(self._operator.prefix, self._options):  # multigrid makes its levels inside
+            self.snes.solve(None, self._x)
+        return self.snes.getConvergedReason() > 0
+
+    def _failure(self) -> SolverError:
+        reason, iterations = self.snes.getConvergedReason(), self.snes.getIterationNumber()
+        residual = self.snes.getFunctionNorm()
+        linear = self.snes.getKSP().getConvergedReason()
+        inner = f" (linear solver: {reason_name(PETSc.KSP.ConvergedReason, linear)})" if linear < 0 else ""
+        name = reason_name(PETSc.SNES.ConvergedReason, reason)
+        return SolverError(
+            f"Newton's method '{self._operator.prefix}' failed with {name}{inner} after {iterations} iterations "
+            f"at residual {residual:.3g}, from the last state and from zero; way out: apply the load in steps, "
+            "raise E_min, or set snes_max_it and snes_linesearch_type in petsc_options",
+            reason=reason,
+            iterations=iterations,
+            residual=residual,
+        )

@@ -1,0 +1,76 @@
+"""Taylor tests: is the gradient that of the functional?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dolfinx_neural_topo._dolfinx import dg0_cells
+from dolfinx_neural_topo._petsc import global_sum
+
+ROUNDING = 1e-12  # remainders below this, relative to J, count as zero
+
+
+def random_density(space: Any, low: float, high: float, seed: int = 0) -> np.ndarray:
+    """Return random numbers on owned cells that do not depend on the number of ranks.
+
+    Args:
+        space: DG0 space.
+        low: Smallest value.
+        high: Largest value.
+        seed: Another seed gives another field.
+
+    Returns:
+        Values in [low, high), shape (num_owned_cells,).
+    """
+    num_owned = space.dofmap.index_map.size_local
+    cells = space.mesh.topology.original_cell_index[dg0_cells(space)[:num_owned]]
+    z = (cells.astype(np.uint64) + np.uint64(1 + 1_000_003 * seed)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return low + (high - low) * ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) / 2.0**53
+
+
+def taylor_test(
+    functional: Any,
+    rho: np.ndarray | None = None,
+    *,
+    direction: np.ndarray | None = None,
+    step: float = 1e-2,
+    num_steps: int = 4,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return the orders at which the remainder |J(rho + h d) - J(rho) - h dJ_drho . d| vanishes.
+
+    2 means that the gradient is right, 1 that it is wrong. Where J is linear to rounding the order is
+    infinite. The functional's density is rho again at the end.
+
+    Args:
+        functional: Anything with `comm`, `state`, `value` and `value_and_gradient`.
+        rho: Density on owned cells, shape (num_owned_cells,); random in [0.3, 0.8) by default.
+        direction: d, same shape; random in [-1, 1) by default.
+        step: First h; every further one is half the one before.
+        num_steps: Number of steps, at least 2.
+        seed: Seed of the defaults.
+
+    Returns:
+        Orders, shape (num_steps - 1,), equal on all ranks.
+
+    Note: Collective.
+    """
+    space = functional.state.rho.function_space
+    rho = random_density(space, 0.3, 0.8, 2 * seed) if rho is None else np.array(rho, dtype=np.float64)
+    d = (
+        random_density(space, -1.0, 1.0, 2 * seed + 1)
+        if direction is None
+        else np.asarray(direction, dtype=np.float64)
+    )
+    value, gradient = functional.value_and_gradient(rho)
+    slope = global_sum(functional.comm, float(gradient @ d))
+    steps = step * 0.5 ** np.arange(num_steps)
+    remainders = np.array([abs(functional.value(rho + h * d) - value - h * slope) for h in steps])
+    functional.value(rho)
+    if (remainders <= ROUNDING * abs(value)).all():
+        return np.full(num_steps - 1, np.inf)
+    return np.log2(remainders[:-1] / remainders[1:])
