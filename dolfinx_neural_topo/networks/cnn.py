@@ -1,0 +1,133 @@
+"""The convolutional network of Hoyer, Sohl-Dickstein and Greydanus, and a deeper one for large grids.
+
+References:
+    Hoyer, Sohl-Dickstein, Greydanus: Neural reparameterization improves structural optimization
+    (2019), arXiv:1909.04240.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dolfinx_neural_topo.networks._initial import orthogonal
+from dolfinx_neural_topo.networks._stages import Decoder, channels_first, check_shape, default_kernel
+
+LATENT_SIZE = 128
+DENSE_CHANNELS = 32
+
+
+class PaperCNN(nn.Module):
+    """The paper's network: trainable latent vector, dense layer, five stages of upsampling and convolution.
+
+    A latent vector of 128 standard normal numbers (trained like every weight) goes through a dense layer to
+    a coarse image of 32 channels. Each stage is tanh, linear upsampling, normalization over all elements,
+    convolution, plus 10 times a learned offset for each element. Where the product of `resizes` does not
+    divide `shape`, sizes are rounded up from the fine end and each stage cuts what is too much (see
+    `stage_sizes`).
+
+    Initial values are those of the paper's Keras code: dense layer orthogonal with gain
+    sqrt(max(elements / 128, 1)), so that the coarse image has unit variance; kernels truncated normal with
+    variance 1 / fan_in; biases and offsets 0.
+
+    Args:
+        shape: Size of the logits: (rows, columns), or (nz, rows, columns) for the 3D form.
+        resizes: Upsampling factor of each stage.
+        channels: Channels after each stage, the last 1.
+        kernel: Edge length of the convolution kernels; 5 in 2D and 3 in 3D (about as many taps) if None.
+        seed: Of the private random generator.
+        dtype: Floating-point type of the weights.
+        device: Where the weights live.
+
+    Raises:
+        InputError: If the arguments do not fit together.
+
+    Example:
+        >>> PaperCNN((20, 60), resizes=(1, 1, 2, 2, 1))().shape
+        torch.Size([20, 60])
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        resizes: Sequence[int] = (1, 2, 2, 2, 1),
+        channels: Sequence[int] = (128, 64, 32, 16, 1),
+        kernel: int | None = None,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ):
+        super().__init__()
+        self.shape = check_shape(shape)
+        generator = torch.Generator().manual_seed(seed)
+        latent = torch.randn(LATENT_SIZE, generator=generator, dtype=dtype)
+        decoder = Decoder(
+            self.shape,
+            DENSE_CHANNELS,
+            resizes=resizes,
+            channels=channels,
+            kernel=default_kernel(self.shape) if kernel is None else kernel,
+            activation="tanh",
+            offset_scale=10.0,
+            generator=generator,
+            dtype=dtype,
+        )
+        elements = math.prod(decoder.coarse) * DENSE_CHANNELS
+        gain = math.sqrt(max(elements / LATENT_SIZE, 1.0))
+        self.latent = nn.Parameter(latent)
+        self.dense_kernel = nn.Parameter(
+            orthogonal(elements, LATENT_SIZE, gain=gain, generator=generator, dtype=dtype)
+        )
+        self.dense_bias = nn.Parameter(torch.zeros(elements, dtype=dtype))
+        self.decoder = decoder
+        self.to(device)
+
+    def forward(self) -> Tensor:
+        """Return the logits, shape `shape`."""
+        coarse = torch.addmv(self.dense_bias, self.dense_kernel, self.latent)
+        image = channels_first(coarse.view(*self.decoder.coarse, DENSE_CHANNELS))
+        return self.decoder(image)[0, 0]
+
+
+class DeepCNN(PaperCNN):
+    """The paper's network with more stages, for large grids: the dense layer stops growing with the grid.
+
+    There are at least four doublings (the paper has three), and as many as it takes for the coarse image to
+    have at most 256 pixels or voxels; the added stages have 128 channels.
+
+    Args:
+        shape: Size of the logits: (rows, columns), or (nz, rows, columns) for the 3D form.
+        kernel: Edge length of the convolution kernels; 5 in 2D and 3 in 3D if None.
+        seed: Of the private random generator.
+        dtype: Floating-point type of the weights.
+        device: Where the weights live.
+
+    Raises:
+        InputError: If `shape` or `kernel` is unusable.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        kernel: int | None = None,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ):
+        doublings = 4
+        while math.prod(math.ceil(n / 2**doublings) for n in check_shape(shape)) > 256:
+            doublings += 1
+        super().__init__(
+            shape,
+            resizes=(1, *(2,) * doublings, 1),
+            channels=(*(128,) * (doublings - 2), 64, 32, 16, 1),
+            kernel=kernel,
+            seed=seed,
+            dtype=dtype,
+            device=device,
+        )

@@ -1,0 +1,96 @@
+"""Parameterizations without a network: a logit for each pixel, and a sum of images of several resolutions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.networks._stages import check_shape, upsample
+
+
+class PixelLogits(nn.Module):
+    """One trainable logit for each pixel or voxel: the baseline without a network.
+
+    Args:
+        shape: Size of the logits: (rows, columns) or (nz, rows, columns).
+        value: Initial logits: a number, or a tensor of `shape`.
+        dtype: Floating-point type of the weights.
+        device: Where the weights live.
+
+    Raises:
+        InputError: If `value` is a tensor of another shape.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        value: float | Tensor = 0.0,
+        *,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str | None = None,
+    ):
+        super().__init__()
+        self.shape = check_shape(shape)
+        start = torch.as_tensor(value, dtype=dtype, device=device)
+        if start.dim() and tuple(start.shape) != self.shape:
+            raise InputError(f"value must be a number or have shape {self.shape}, got {tuple(start.shape)}")
+        self.logits = nn.Parameter(start.expand(self.shape).clone(memory_format=torch.contiguous_format))
+
+    def forward(self) -> Tensor:
+        """Return the logits, shape `shape`."""
+        return self.logits.view_as(self.logits)
+
+
+class MultiresolutionLogits(nn.Module):
+    """Sum of linearly enlarged trainable images, one for each resolution: a network without its nonlinearity.
+
+        logits = sum_k U_k z_k,   z_k at 1 / 2^k of the resolution, k = 0 .. levels - 1
+
+    U_k enlarges by 2 repeatedly and cuts what is too much (see `stage_sizes`). Only the coarsest image starts
+    from random values, so that seeds give smooth starts that differ at large scale.
+
+    Args:
+        shape: Size of the logits: (rows, columns) or (nz, rows, columns).
+        levels: Number of images; as many as leave at least 4 pixels along the shortest edge if None.
+        scale: Standard deviation of the coarsest image at the start.
+        seed: Of the private random generator.
+        dtype: Floating-point type of the weights.
+        device: Where the weights live.
+
+    Raises:
+        InputError: If `levels` is not positive.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        levels: int | None = None,
+        scale: float = 1.0,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ):
+        super().__init__()
+        self.shape = check_shape(shape)
+        if levels is None:
+            levels = 1 + max(0, math.floor(math.log2(min(self.shape) / 4)))
+        if levels < 1:
+            raise InputError(f"levels must be at least 1, got {levels}")
+        sizes = [tuple(math.ceil(n / 2**k) for n in self.shape) for k in reversed(range(levels))]
+        self.images = nn.ParameterList(nn.Parameter(torch.zeros(size, dtype=dtype)) for size in sizes)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            self.images[0].copy_(scale * torch.randn(sizes[0], generator=generator, dtype=dtype))
+        self.to(device)
+
+    def forward(self) -> Tensor:
+        """Return the logits, shape `shape`."""
+        total = self.images[0][None, None]
+        for image in list(self.images)[1:]:
+            total = upsample(total, 2, image.shape) + image
+        return total[0, 0]

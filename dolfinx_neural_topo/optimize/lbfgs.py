@@ -1,0 +1,263 @@
+"""L-BFGS for the weights of a network: in place, in their own precision, resumable at each evaluation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from dolfinx_neural_topo.density._communication import sum_replicated
+from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.optimize.line_search import StrongWolfe
+from dolfinx_neural_topo.optimize.method import Array, Method, Variables, reduction_comm
+
+_BLOCK = 8192  # entries whose products are summed in the vectors' own precision before going on in float64
+_EPSILON = float(np.finfo(np.float64).eps)
+
+
+def _dot(a: Array, b: Array) -> float:
+    """Return a . b of this rank's parts, summed in float64 over blocks."""
+    return float(sum(float(a[k : k + _BLOCK] @ b[k : k + _BLOCK]) for k in range(0, len(a), _BLOCK)))
+
+
+class _Curvature:
+    """The last pairs (step s, change of gradient y), and minus the inverse Hessian times the gradient.
+
+    The two-loop recursion needs only inner products and one linear combination of the stored vectors. So an
+    update reads the storage once for the products of all pairs with the new y and g, the recursion runs on
+    m x m matrices, and one matrix-vector product gives the direction: 4 m n numbers read, and no vector
+    written m times.
+
+    Args:
+        comm: Communicator over which entries are summed.
+        memory: Number of pairs m.
+        size: Entries on this rank n.
+        dtype: Type of the vectors.
+
+    References:
+        Nocedal, Wright: Numerical Optimization (2006), algorithm 7.4.
+        Chen, Wang, Zhou: Large-scale L-BFGS using MapReduce, NIPS 2014.
+    """
+
+    def __init__(self, comm: MPI.Comm, memory: int, size: int, dtype: np.dtype[Any]):
+        self.comm, self.memory = comm, memory
+        self.pairs = np.zeros(
+            (2 * memory, size), dtype=dtype
+        )  # s in the first half of the rows, y in the second
+        self.products = np.zeros((2 * memory, memory))  # of s_i (then y_i) with y_j, for i not newer than j
+        self.gradient_products = np.zeros(2 * memory + 1)  # of s_i, y_i and g itself with g
+        self.count = 0  # pairs ever stored
+
+    @property
+    def slot(self) -> int:
+        """Row of the next pair."""
+        return self.count % self.memory
+
+    def clear(self) -> None:
+        """Forget all pairs; the storage is overwritten as new ones come."""
+        self.count = 0
+
+    def update(self, g: Array, *, store: bool) -> None:
+        """Take the products with the new gradient, and with the pair that the caller has written to `slot`.
+
+        Args:
+            g: Gradient, shape (n,).
+            store: Keep the pair; otherwise its row is free for the next one.
+
+        Note: Collective.
+        """
+        m, slot = self.memory, self.slot
+        y = self.pairs[m + slot]
+        with_y, with_g = np.zeros((2, 2 * m + 1))
+        for k in range(0, len(g), _BLOCK):
+            pairs, g_part = self.pairs[:, k : k + _BLOCK], g[k : k + _BLOCK]
+            with_y[: 2 * m] += pairs @ y[k : k + _BLOCK]
+            with_g[: 2 * m] += pairs @ g_part
+            with_g[2 * m] += g_part @ g_part
+        with_y, self.gradient_products = sum_replicated(self.comm, np.stack([with_y, with_g]))
+        if store:
+            self.products[:, slot] = with_y[: 2 * m]
+            self.products[m + slot] = with_y[m : 2 * m]  # y_i . y_j is symmetric
+            self.count += 1
+
+    def direction(self, g: Array, out: Array) -> float:
+        """Write minus the inverse Hessian times `g` to `out`; return its product with g.
+
+        Args:
+            g: Gradient of the last `update`.
+            out: Shape and type of g.
+        """
+        m = self.memory
+        order = [k % m for k in range(max(0, self.count - m), self.count)]  # oldest first
+        sy, yy = self.products[:m], self.products[m:]
+        sg, yg, gg = np.split(self.gradient_products, [m, 2 * m])
+        alpha, c = np.zeros(m), np.zeros(m)  # the result is gamma (g - sum alpha y) + sum c s
+        for i in reversed(order):
+            alpha[i] = (sg[i] - sy[i] @ alpha) / sy[i, i]
+        gamma = sy[order[-1], order[-1]] / yy[order[-1], order[-1]]
+        for i in order:
+            c[i] = alpha[i] - (gamma * (yg[i] - yy[i] @ alpha) + sy[:, i] @ c) / sy[i, i]
+        coefficients = np.concatenate([-c, gamma * alpha])
+        np.dot(coefficients.astype(out.dtype), self.pairs, out=out)
+        out -= out.dtype.type(gamma) * g
+        return float(coefficients @ self.gradient_products[: 2 * m] - gamma * gg[0])
+
+
+class LBFGS(Method):
+    """Limited-memory BFGS with a strong Wolfe line search, for unbounded variables.
+
+    Steps as in L-BFGS-B without bounds: the first trial has length 1, later ones are the quasi-Newton step;
+    initial inverse Hessian s.y / y.y of the last pair; pairs without positive curvature are skipped; a line
+    search that fails forgets the pairs and starts again along the steepest descent, and ends the run if it
+    fails there too. All vectors have the type of `variables.initial()` and are allocated once: 2 memory + 4.
+
+    Args:
+        memory: Number of pairs kept.
+        decrease: Sufficient decrease of the line search, in (0, curvature).
+        curvature: Reduction of the slope by the line search, below 1.
+
+    Raises:
+        InputError: If an argument is out of range or the variables have bounds.
+
+    References:
+        Liu, Nocedal: On the limited memory BFGS method for large scale optimization (1989).
+    """
+
+    name = "L-BFGS"
+    fields = ("base", "x", "gradient", "direction", "pairs")
+
+    def __init__(self, memory: int = 10, *, decrease: float = 1e-3, curvature: float = 0.9):
+        if memory < 1:
+            raise InputError(f"memory must be at least 1, got {memory}")
+        if not 0 < decrease < curvature < 1:
+            raise InputError(
+                "decrease and curvature must satisfy 0 < decrease < curvature < 1, "
+                f"got {decrease} and {curvature}"
+            )
+        self.memory = memory
+        self._search = StrongWolfe(decrease, curvature)
+
+    def start(self, variables: Variables) -> None:
+        """Allocate all storage; see `Method.start`."""
+        if variables.lower is not None or variables.upper is not None:
+            raise InputError("LBFGS knows no bounds; for a bounded density use OC, MMA or SciPyLBFGSB")
+        self._comm = reduction_comm(variables)
+        self._base = np.array(variables.initial())
+        if self._base.dtype not in (np.float32, np.float64):
+            raise InputError(f"LBFGS needs variables of type float32 or float64, got {self._base.dtype}")
+        self._x = self._base.copy()
+        self._gradient = np.zeros_like(self._base)
+        self._direction = np.zeros_like(self._base)
+        self._curvature = _Curvature(self._comm, self.memory, len(self._base), self._base.dtype)
+        self._value = self._slope = 0.0
+        self._fresh = True  # value and gradient at the base are not known
+        self.finished = None
+
+    def ask(self) -> Array:
+        """Return the next trial of the line search."""
+        return self._x
+
+    def tell(self, x: Array, evaluation: Any) -> None:
+        """Take an evaluation. Note: Collective."""
+        value, gradient = float(evaluation.value), evaluation.gradient
+        if len(evaluation.constraints):
+            given = len(evaluation.constraints)
+            raise InputError(f"LBFGS knows no constraints, got {given}; add them as a penalty, or use MMA")
+        if self._fresh:
+            self._take_base(value, gradient)
+            return
+        slope = math.inf if gradient is None else self._product(gradient, self._direction)
+        verdict = self._search.tell(value, slope)
+        if verdict == "go on":
+            self._move()
+        elif verdict == "accepted":
+            self._accept(value, slope, gradient)
+        elif self._curvature.count:
+            self._curvature.clear()
+            self._steepest_descent()
+        else:
+            self.finished = "the line search found no decrease along the steepest descent"
+
+    def _product(self, a: Array, b: Array) -> float:
+        return float(sum_replicated(self._comm, np.array([_dot(a, b)]))[0])
+
+    def _take_base(self, value: float, gradient: Array | None) -> None:
+        """Start from the first evaluation (of this objective), at the base."""
+        if gradient is None or not math.isfinite(value):
+            self.finished = "the objective has no finite value at the start"
+            return
+        self._fresh = False
+        self._value = value
+        self._gradient[:] = gradient
+        self._steepest_descent()
+
+    def _steepest_descent(self) -> None:
+        """Search along minus the gradient, with a first step of length 1."""
+        square = self._product(self._gradient, self._gradient)
+        if not 0 < square < math.inf:
+            self.finished = "the gradient is zero" if square == 0 else "the gradient is not finite"
+            return
+        np.negative(self._gradient, out=self._direction)
+        self._begin(-square, 1.0 / math.sqrt(square))
+
+    def _begin(self, slope: float, step: float) -> None:
+        self._slope = slope
+        self._search.begin(self._value, slope, step)
+        self._move()
+
+    def _move(self) -> None:
+        """Put the next trial into x."""
+        np.multiply(self._direction, self._x.dtype.type(self._search.step), out=self._x)
+        self._x += self._base
+
+    def _accept(self, value: float, slope: float, gradient: Array) -> None:
+        """Make the trial the new base, learn its curvature and begin the next search."""
+        memory = self._curvature
+        np.subtract(self._x, self._base, out=memory.pairs[memory.slot])
+        np.subtract(gradient, self._gradient, out=memory.pairs[self.memory + memory.slot])
+        self._base[:], self._gradient[:], self._value = self._x, gradient, value
+        positive = slope - self._slope > -_EPSILON * self._slope
+        memory.update(self._gradient, store=positive)
+        slope = memory.direction(self._gradient, self._direction) if memory.count else 0.0
+        if slope < 0:
+            self._begin(slope, 1.0)
+        else:
+            memory.clear()
+            self._steepest_descent()
+
+    def objective_changed(self) -> None:
+        """Forget the pairs and the line search, keep the current iterate; see `Method.objective_changed`."""
+        self._curvature.clear()
+        self._x[:] = self._base
+        self._fresh = True
+
+    def state(self) -> dict[str, Any]:
+        """Return views of all vectors (valid until the next `tell`) and the numbers; see `Method.state`."""
+        memory = self._curvature
+        return {
+            "base": self._base,
+            "x": self._x,
+            "gradient": self._gradient,
+            "direction": self._direction,
+            "pairs": memory.pairs,
+            "products": memory.products,
+            "count": memory.count,
+            "value": self._value,
+            "slope": self._slope,
+            "search": self._search.state(),
+            "fresh": self._fresh,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken; see `Method.restore`."""
+        memory = self._curvature
+        vectors = (self._base, self._x, self._gradient, self._direction, memory.pairs, memory.products)
+        for vector, name in zip(vectors, (*self.fields, "products"), strict=True):
+            vector[...] = state[name]
+        memory.count = int(state["count"])
+        self._value, self._slope = float(state["value"]), float(state["slope"])
+        self._search.restore(state["search"])
+        self._fresh = bool(state["fresh"])
+        self.finished = None
