@@ -6,11 +6,12 @@ Names are resolved on first use, so that a run by OC or MMA never loads torch.
 from importlib import import_module
 
 _HOME = {
+    "LBFGS": "lbfgs",
     "Continuation": "continuation",
     "OC": "oc",
     "RelativeProgress": "stopping",
     "Result": "result",
-    "minimize": "minimize",
+    "minimize": "loop",
 }
 
 __all__ = list(_HOME)
