@@ -11,14 +11,13 @@ from mpi4py import MPI
 from dolfinx_neural_topo.bridge.objective import TopologyObjective
 from dolfinx_neural_topo.bridge.replication import check_replicated
 from dolfinx_neural_topo.density import Design, Evaluation
-from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.errors import agree
 
 
 class NeuralDesign:
     """A design whose density comes from a network: x are its trainable weights.
 
-        weights -> network -> transfer -> logits -> volume-constrained sigmoid -> filter -> projection ->
-        functional
+        weights -> network -> logits -> rho_design -> rho_filtered -> rho -> functional
 
     The volume is met exactly for any weights and is no constraint any more; the design's further constraints
     stay. The trainable parameters become views of one flat tensor, so that copying x into the network is a
@@ -106,6 +105,21 @@ class NeuralDesign:
             evaluation.constraint_gradients = np.array(gradients[1:]).reshape(len(rows) - 1, len(x))
         return evaluation
 
+    @property
+    def cell_index(self) -> np.ndarray:
+        """Number of each owned cell that does not depend on the partition; int64."""
+        return self.design.cell_index
+
+    @property
+    def num_solves(self) -> int:
+        """Solves of the objective's state so far."""
+        return self.design.num_solves
+
+    @property
+    def canonical_index(self) -> None:
+        """None: x is replicated."""
+        return None
+
     def state_dict(self) -> dict[str, Any]:
         """Return the design's continuation stage (the weights are x)."""
         return self.design.state_dict()
@@ -164,7 +178,7 @@ def replicated_gradient(comm: MPI.Comm, gradient: np.ndarray, *, summed: bool) -
 
 
 def sum_gradients(comm: MPI.Comm, network: torch.nn.Module) -> None:
-    """Sum the `.grad` of all parameters over ranks, for a training loop of one's own with a coordinate network.
+    """Sum the `.grad` of all parameters over ranks: for one's own loop around a coordinate network.
 
     Args:
         comm: Communicator.

@@ -31,7 +31,7 @@ def check_replicated(comm: MPI.Comm, values: np.ndarray, name: str) -> None:
     comm.Allreduce(MPI.IN_PLACE, extremes, op=MPI.MAX)
     if not np.array_equal(extremes[:2], ~extremes[2:]):
         raise ReplicationError(
-            f"{name} must be identical on all {comm.size} ranks, their checksums differ; build the network from the "
-            "same seed everywhere, update it with the gradients returned here only, and use the same number of "
-            "threads on every rank"
+            f"{name} must be identical on all {comm.size} ranks, their checksums differ; build "
+            "the network from the same seed everywhere, update it with the gradients returned here only, and "
+            "use the same number of threads on every rank"
         )

@@ -42,7 +42,10 @@ class PixelTransfer:
         return image.reshape(-1)[self._grid.pixels]
 
     def apply_transpose(self, values: np.ndarray) -> np.ndarray:
-        """Sum owned values, shape (num_owned_cells,), over each pixel's cells: an image, the same bits on all ranks.
+        """Sum owned values, shape (num_owned_cells,), over the cells of each pixel.
+
+        Returns:
+            Image of `shape`, summed over ranks, the same bits on all of them.
 
         Note: Collective.
         """

@@ -4,6 +4,7 @@ from dolfinx_neural_topo.density.cone import ConeFilter
 from dolfinx_neural_topo.density.design import Design, Evaluation
 from dolfinx_neural_topo.density.domain import DesignDomain, SymmetryPlane
 from dolfinx_neural_topo.density.grid import CellGrid
+from dolfinx_neural_topo.density.helmholtz import HelmholtzFilter
 from dolfinx_neural_topo.density.projection import HeavisideProjection, ThreeFieldProjection
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
 from dolfinx_neural_topo.density.volume import LinearVolume, ProjectedVolume
@@ -15,6 +16,7 @@ __all__ = [
     "DesignDomain",
     "Evaluation",
     "HeavisideProjection",
+    "HelmholtzFilter",
     "LinearVolume",
     "ProjectedVolume",
     "SymmetryPlane",

@@ -107,8 +107,8 @@ class ConeFilter:
         if total <= 1e-12 * self.radius * num_design:
             size = (self.domain.design_volume / num_design) ** (1.0 / self.domain.mesh.topology.dim)
             raise InputError(
-                f"radius {self.radius} reaches no neighbouring midpoint, so the filter would be the identity; "
-                f"the cells are about {size:.3g} wide: use a radius of 1.5 to 3 cells, or no filter at all"
+                f"radius {self.radius} reaches no neighbouring midpoint, so the filter would be the "
+                f"identity; cells are about {size:.3g} wide: use a radius of 1.5 to 3 cells, or no filter"
             )
 
 

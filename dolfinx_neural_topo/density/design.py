@@ -265,7 +265,7 @@ class Design:
 
     @property
     def cell_index(self) -> np.ndarray:
-        """Number of each owned cell that does not depend on the partition; int64, shape (num_owned_cells,)."""
+        """Number of each owned cell, independent of the partition; int64, shape (num_owned_cells,)."""
         return self.domain.canonical_index
 
     @property

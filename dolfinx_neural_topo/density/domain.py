@@ -144,7 +144,7 @@ class DesignDomain:
 
     @property
     def canonical_index(self) -> np.ndarray:
-        """Place of each owned cell in the mesh's input, which no partition changes; int64, (num_owned_cells,)."""
+        """Place of each owned cell in the mesh's input, independent of the partition; int64."""
         index = np.empty(self.num_owned_cells, dtype=np.int64)
         index[self._cell_dofs] = self.mesh.topology.original_cell_index[: self.num_owned_cells]
         return index
@@ -246,7 +246,8 @@ def _checked_planes(domain: DesignDomain, planes: Sequence[SymmetryPlane]) -> tu
         ) * np.array([-1.0, 1.0])
         if least < 0.0 < most:
             raise InputError(
-                f"symmetry: the mesh must lie on one side of the plane through {tuple(plane.point)} with normal "
-                f"{tuple(plane.normal)}, its cells reach from {least:.6g} to {most:.6g}; mesh one part only"
+                f"symmetry: the mesh must lie on one side of the plane through {tuple(plane.point)} with "
+                f"normal {tuple(plane.normal)}, its cells reach from {least:.6g} "
+                f"to {most:.6g}; mesh one part only"
             )
     return planes

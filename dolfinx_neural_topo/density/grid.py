@@ -49,8 +49,8 @@ class CellGrid:
         if counts.min() != counts.max() or counts.min() < 1:
             raise InputError(
                 f"shape {shape} does not fit the mesh: its {size} pixels hold between {counts.min():.0f} and "
-                f"{counts.max():.0f} cells each, expected the same number everywhere; rows come first: (H, W) in 2D, "
-                "(nz, ny, nx) in 3D (sample the image instead where the mesh is no structured grid)"
+                f"{counts.max():.0f} cells each, expected the same number everywhere; rows come first: "
+                "(H, W) in 2D, (nz, ny, nx) in 3D (on other meshes, sample the image instead)"
             )
         self.cells_per_pixel = int(counts[0])
 

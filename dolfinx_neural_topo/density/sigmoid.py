@@ -124,7 +124,7 @@ class VolumeConstrainedSigmoid:
             )
         if bad:
             raise InputError(
-                f"logits must be finite, up to {bad:.0f} of one rank's design cells have NaN or infinite ones; "
-                "lower the learning rate, or look for an overflow in the network"
+                f"logits must be finite, up to {bad:.0f} of one rank's design cells have NaN or infinite "
+                "ones; lower the learning rate, or look for an overflow in the network"
             )
         return -minus_lowest, highest

@@ -25,7 +25,7 @@ class Volume(Protocol):
         """Summands of this rank: the volume, and its derivative in a direction (zero on passive cells)."""
 
     def weights(self, rho_design: np.ndarray) -> np.ndarray:
-        """d volume / d rho_design on owned cells, zero on passive ones."""
+        """Derivative of the volume by rho_design on owned cells, zero on passive ones."""
 
 
 class LinearVolume:
@@ -48,7 +48,7 @@ class LinearVolume:
         return self._weights @ rho_design, self._weights @ direction
 
     def weights(self, rho_design: np.ndarray) -> np.ndarray:
-        """d volume / d rho_design on owned cells: constant."""
+        """Derivative of the volume by rho_design on owned cells: constant."""
         return self._weights
 
 
@@ -80,7 +80,7 @@ class ProjectedVolume:
         return self._volumes @ rho, self._projection.pullback(self._volumes, rho_filtered, rho) @ slope
 
     def weights(self, rho_design: np.ndarray) -> np.ndarray:
-        """d volume / d rho_design on owned cells.
+        """Derivative of the volume by rho_design on owned cells.
 
         Note: Collective.
         """
