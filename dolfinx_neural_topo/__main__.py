@@ -1,0 +1,188 @@
+"""Command line: `python3 -m dolfinx_neural_topo tasks | run | study | report`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from mpi4py import MPI
+
+from dolfinx_neural_topo.errors import NeuralTopoError
+
+
+class _Parser(argparse.ArgumentParser):
+    """Speaks on rank 0 only; all ranks exit with the same status."""
+
+    def _print_message(self, message: str, file=None) -> None:
+        if MPI.COMM_WORLD.rank == 0:
+            super()._print_message(message, file)
+
+
+def _add_tasks(commands) -> None:
+    parser = commands.add_parser("tasks", help="list tasks with size, volume fraction and category")
+    parser.add_argument(
+        "pattern", nargs="?", default="*", metavar="PATTERN", help="such as 'mbb_beam*' (all)"
+    )
+    parser.set_defaults(command=_tasks)
+
+
+def _tasks(arguments: argparse.Namespace) -> None:
+    from dolfinx_neural_topo.tasks import find_tasks, get_task
+
+    lines = [f"{'task':<40}{'cells':>12}{'volume':>8}  {'equation':<12}category"]
+    for task in map(get_task, find_tasks(arguments.pattern)):
+        size = "x".join(map(str, task.shape))
+        lines.append(
+            f"{task.name:<40}{size:>12}{task.volume_fraction:>8g}  {task.physics:<12}{task.category}"
+        )
+    _print("\n".join(lines))
+
+
+def _add_run(commands) -> None:
+    from dolfinx_neural_topo.study.methods import METHODS
+
+    listed = "\n".join(f"  {name:<16}{method.description}" for name, method in METHODS.items())
+    parser = commands.add_parser(
+        "run",
+        help="design one task by one method",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"methods:\n{listed}\n\nThe last line of standard output is the record as one JSON object.",
+    )
+    parser.add_argument("task", metavar="TASK", help="listed name, or FAMILY_WxH_V for any size")
+    parser.add_argument("--method", default="cnn-lbfgs", metavar="NAME", help="%(default)s; see below")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the network's weights (%(default)s)"
+    )
+    parser.add_argument("--evaluations", type=int, default=200, metavar="N", help="budget (%(default)s)")
+    parser.add_argument(
+        "--start", metavar="uniform|network:SEED", help="for methods that start from a density (uniform)"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder for result.json, density.npz, pictures, history.csv"
+    )
+    parser.set_defaults(command=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from dolfinx_neural_topo.study.run import run, summary
+
+    record = run(
+        arguments.task,
+        arguments.method,
+        seed=arguments.seed,
+        evaluations=arguments.evaluations,
+        start=arguments.start,
+        out=arguments.out,
+    )
+    _print(json.dumps(summary(record), allow_nan=False))
+
+
+def _add_study(commands) -> None:
+    parser = commands.add_parser("study", help="run many (task, method, seed); continues what is there")
+    parser.add_argument("--tasks", default="*", metavar="PATTERN", help="patterns, separated by commas (all)")
+    parser.add_argument(
+        "--methods", nargs="+", default=["cnn-lbfgs", "mma", "oc", "pixel-lbfgs"], metavar="NAME"
+    )
+    parser.add_argument("--seeds", default="0", metavar="0-4", help="of the networks (%(default)s)")
+    parser.add_argument(
+        "--starts",
+        nargs="+",
+        default=["uniform"],
+        metavar="START",
+        help="of methods without a network: uniform, network (the untrained networks of the seeds), or both",
+    )
+    parser.add_argument("--evaluations", type=int, default=200, metavar="N", help="budget (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (%(default)s)")
+    parser.add_argument("--threads", type=int, metavar="N", help="of each rank (cores / jobs / ranks)")
+    parser.add_argument("--ranks", type=int, default=1, metavar="N", help="mpirun -n N for big tasks")
+    parser.add_argument(
+        "--ranks-from",
+        type=int,
+        default=2**15,
+        metavar="CELLS",
+        help="size of a big task (%(default)s cells)",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the store")
+    parser.set_defaults(command=_study)
+
+
+def _study(arguments: argparse.Namespace) -> int:
+    from dolfinx_neural_topo.errors import InputError
+    from dolfinx_neural_topo.study.plan import parse_seeds, plan
+    from dolfinx_neural_topo.study.store import Store
+    from dolfinx_neural_topo.study.study import Workers, study
+
+    if MPI.COMM_WORLD.size > 1:
+        raise InputError("study starts its own processes: call it without mpirun, and give --ranks")
+    seeds = parse_seeds(arguments.seeds)
+    keys = plan(arguments.tasks, arguments.methods, seeds, arguments.evaluations, arguments.starts)
+    workers = Workers(arguments.jobs, arguments.threads, arguments.ranks, arguments.ranks_from)
+    records = study(keys, Store(arguments.out), workers)
+    return int(any(record["status"] != "ok" for record in records))
+
+
+def _add_report(commands) -> None:
+    parser = commands.add_parser("report", help="tables, figures and one HTML page from a store")
+    parser.add_argument("folder", metavar="DIR", help="folder of the store")
+    parser.add_argument("--out", metavar="DIR", help="folder of the report (DIR/report)")
+    parser.set_defaults(command=_report)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from dolfinx_neural_topo.study.report import report
+    from dolfinx_neural_topo.study.store import Store
+
+    out = Path(arguments.out) if arguments.out else Path(arguments.folder) / "report"
+    if MPI.COMM_WORLD.rank == 0:
+        _print(f"wrote {report(Store(arguments.folder), out)}")
+
+
+COMMANDS: tuple[Callable, ...] = (_add_tasks, _add_run, _add_study, _add_report)
+"""One function a command, which adds its parser; its default `command` does the work."""
+
+
+def _print(text: str) -> None:
+    if MPI.COMM_WORLD.rank == 0:
+        print(text, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments; those of the process if None.
+
+    Returns:
+        Exit status: 0, 1 for failed runs of a study, 2 for unusable input or a run that could not end well.
+
+    Note: Collective for `run`.
+    """
+    parser = _Parser(prog="python3 -m dolfinx_neural_topo", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    for add in COMMANDS:
+        add(commands)
+    arguments = parser.parse_args(argv)
+    try:
+        return arguments.command(arguments) or 0
+    except NeuralTopoError as error:
+        if MPI.COMM_WORLD.rank == 0:
+            print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of standard output is gone, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        if MPI.COMM_WORLD.size > 1:  # the other ranks may wait for this one
+            traceback.print_exc()
+            MPI.COMM_WORLD.Abort(1)
+        raise
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Figures of a report, after the paper's: convergence (3), distribution of errors (4), gallery (1 and 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dolfinx_neural_topo.study.store import Record
+
+Groups = Mapping[str, Mapping[str, Sequence[Record]]]
+"""Finished runs by task, then by column."""
+
+WIDEST_ERROR = 0.5  # end of the axis of relative errors
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG."""
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+    return path
+
+
+def error_distribution(panels: Mapping[str, Mapping[str, npt.NDArray[np.float64]]], path: Path) -> Path:
+    """Draw the empirical distribution of relative errors, a panel each, a line a method.
+
+    Args:
+        panels: Title to method to relative errors.
+        path: PNG file.
+    """
+    figure = Figure(figsize=(9.0, 3.4 * ((len(panels) + 1) // 2)), layout="constrained")
+    axes = figure.subplots((len(panels) + 1) // 2, 2, squeeze=False)
+    colors = _colors(sorted({name for errors in panels.values() for name in errors}))
+    for ax, (title, errors) in zip(axes.flat, panels.items(), strict=False):
+        for name, values in errors.items():
+            shown = np.sort(values[values <= WIDEST_ERROR])
+            steps = np.concatenate([[0.0], shown, [WIDEST_ERROR]])
+            share = np.concatenate([np.arange(len(shown) + 1), [len(shown)]]) / len(values)
+            ax.step(steps, share, where="post", label=name, color=colors[name])
+        ax.set(title=title, xlim=(0.0, WIDEST_ERROR), ylim=(0.0, 1.0))
+        ax.set(xlabel="error relative to the best method", ylabel="share of tasks")
+        ax.grid(alpha=0.3)
+    for ax in axes.flat[len(panels) :]:
+        ax.axis("off")
+    axes.flat[0].legend(fontsize=8)
+    return save(figure, path)
+
+
+def convergence(groups: Groups, path: Path, columns: int = 3) -> Path:
+    """Draw the lowest objective so far over evaluations; thin lines are seeds, thick ones their median.
+
+    Args:
+        groups: Runs to draw, a panel a task.
+        path: PNG file.
+        columns: Panels a row.
+    """
+    figure, panels = _panels(len(groups), columns, (3.6, 2.7))
+    colors = _colors(sorted({name for by_column in groups.values() for name in by_column}))
+    for ax, (task, by_column) in zip(panels, groups.items(), strict=False):
+        final = []
+        for name, runs in by_column.items():
+            curves = [_curve(run) for run in runs]
+            final += [curve[-1] for curve in curves]
+            for curve in curves if len(curves) > 1 else ():
+                ax.plot(np.arange(1, len(curve) + 1), curve, color=colors[name], alpha=0.3, lw=0.7)
+            shortest = min(map(len, curves))
+            middle = np.median([curve[:shortest] for curve in curves], axis=0)
+            ax.plot(np.arange(1, shortest + 1), middle, color=colors[name], lw=1.6, label=name)
+        low = min(final)
+        ax.set_ylim(0.98 * low, max(1.6 * low, 1.05 * max(final)))
+        ax.set_title(task, fontsize=8)
+        ax.tick_params(labelsize=7)
+        ax.grid(alpha=0.3)
+    panels[0].legend(fontsize=7)
+    return save(figure, path)
+
+
+def _curve(run: Record) -> npt.NDArray[np.float64]:
+    return np.array([np.nan if value is None else value for value in run["history"]], dtype=np.float64)
+
+
+def gallery(groups: Groups, picture: Callable[[Record], npt.NDArray[np.float64] | None], path: Path) -> Path:
+    """Draw the best design of each method, a row a task, a column a method, with its compliance.
+
+    Args:
+        groups: Runs to draw.
+        picture: Returns the (mirrored) picture of a run, 0 black and 1 white, or None where it is missing.
+        path: PNG file.
+    """
+    names = sorted({name for by_column in groups.values() for name in by_column})
+    figure = Figure(figsize=(2.3 * len(names), 1.9 * len(groups)), layout="constrained")
+    axes = figure.subplots(len(groups), len(names), squeeze=False)
+    for row, (task, by_column) in zip(axes, groups.items(), strict=True):
+        for ax, name in zip(row, names, strict=True):
+            ax.axis("off")
+            if name not in by_column:
+                continue
+            best = min(by_column[name], key=lambda run: run["compliance"])
+            image = picture(best)
+            if image is not None:
+                ax.imshow(image, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+            mark = "*" if best["volume_exceeded"] else ""
+            ax.set_title(f"{name}\n{best['compliance']:.6g}{mark}", fontsize=7)
+        row[0].text(
+            -0.05, 0.5, task, transform=row[0].transAxes, rotation=90, fontsize=6, va="center", ha="right"
+        )
+    return save(figure, path)
+
+
+def _panels(number: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a grid of panels, unused ones switched off."""
+    rows = -(-number // columns)
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for ax in axes[number:]:
+        ax.axis("off")
+    return figure, axes
+
+
+def _colors(names: Sequence[str]) -> dict[str, str]:
+    return {name: f"C{k}" for k, name in enumerate(names)}

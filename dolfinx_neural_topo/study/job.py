@@ -1,0 +1,144 @@
+"""What a method is asked to do, and what it hands back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from mpi4py import MPI
+
+from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.study.store import Key
+from dolfinx_neural_topo.tasks.build import BuiltTask
+from dolfinx_neural_topo.tasks.sketch import Task
+
+if TYPE_CHECKING:
+    from dolfinx_neural_topo.optimize.result import Result
+
+CHECKPOINT_EVERY = 50
+"""Evaluations between checkpoints; those of a large network and its L-BFGS memory weigh half a gigabyte."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one method.
+
+    Attributes:
+        task: The task.
+        comm: Ranks that work on it together.
+        key: Which run: seed, start, budget.
+        folder: Where to keep checkpoints, or None for none.
+        progress: Whether to show the progress line; None shows it on a terminal.
+    """
+
+    task: Task
+    comm: MPI.Comm
+    key: Key
+    folder: Path | None = None
+    progress: bool | None = None
+
+    def options(self, evaluations: int | None = None, stage: str = "") -> dict[str, Any]:
+        """Return the arguments of `minimize` that every method takes from its job.
+
+        Args:
+            evaluations: Budget of this call; that of the whole job if None.
+            stage: Tells the checkpoints of several calls in one job apart.
+        """
+        options: dict[str, Any] = {"evaluations": evaluations or self.key.budget, "progress": self.progress}
+        if self.folder is not None:
+            options["checkpoint"] = self.folder / f"checkpoint-{self.key.folder}{stage}.npz"
+            options["checkpoint_every"] = CHECKPOINT_EVERY
+        return options
+
+    def start_logits(self) -> npt.NDArray[np.float64] | None:
+        """Return the logits of the untrained network the start names, an image; None for the uniform one."""
+        seed = network_seed(self.key.start)
+        if seed is None:
+            return None
+        from dolfinx_neural_topo.networks import PaperCNN
+
+        return PaperCNN(self.task.image_shape, seed=seed)().detach().numpy().astype(np.float64)
+
+
+def network_seed(start: str) -> int | None:
+    """Return SEED of "network:SEED", or None for "uniform".
+
+    Raises:
+        InputError: Another form.
+    """
+    form = re.fullmatch(r"uniform|network:(\d+)", start)
+    if form is None:
+        raise InputError(f"start must be uniform or network:SEED with a whole number, got {start!r}")
+    return None if form[1] is None else int(form[1])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished design and what it cost.
+
+    Attributes:
+        rho_design: Design density, an image, the same on all ranks.
+        rho: Physical density, likewise.
+        compliance: Objective of the best design.
+        volume: Its physical volume fraction.
+        evaluations: Evaluations of the state and its gradient, on whatever grid.
+        equivalent_evaluations: The same weighted by cells relative to the task's own grid.
+        solves: Linear solves of the state.
+        history: Lowest objective so far after each evaluation on the task's own grid.
+        reason: Why it ended.
+        interrupted: True if a signal ended it; the checkpoint continues it.
+    """
+
+    rho_design: npt.NDArray[np.float64]
+    rho: npt.NDArray[np.float64]
+    compliance: float
+    volume: float
+    evaluations: int
+    equivalent_evaluations: float
+    solves: int
+    history: list[float]
+    reason: str
+    interrupted: bool = False
+
+    @classmethod
+    def of(cls, result: Result, built: BuiltTask) -> Outcome:
+        """Take over the best design of a run on the task's own grid.
+
+        Note: Collective.
+        """
+        return cls(
+            rho_design=built.grid.to_image(result.rho_design),
+            rho=built.grid.to_image(result.rho),
+            compliance=result.objective,
+            volume=result.volume,
+            evaluations=result.evaluations,
+            equivalent_evaluations=float(result.evaluations),
+            solves=result.solves,
+            history=result.history.running_minimum().tolist(),
+            reason=result.reason,
+            interrupted=result.interrupted,
+        )
+
+
+class StartingAt:
+    """A design that starts elsewhere; in all else the design itself.
+
+    Args:
+        design: The design.
+        x: Start, on owned design cells.
+    """
+
+    def __init__(self, design: Any, x: npt.NDArray[np.float64]):
+        self._design = design
+        self._x = x
+
+    def initial(self) -> npt.NDArray[np.float64]:
+        """Return the start, a copy."""
+        return self._x.copy()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._design, name)

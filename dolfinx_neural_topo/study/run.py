@@ -1,0 +1,190 @@
+"""One run of one method on one task: the design, its independent analysis, and the files it leaves."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from dolfinx_neural_topo.errors import InputError, NeuralTopoError, agree
+from dolfinx_neural_topo.io._ranks import on_rank_zero
+from dolfinx_neural_topo.plotting import plot_density
+from dolfinx_neural_topo.study import analysis, provenance
+from dolfinx_neural_topo.study.job import Job, Outcome, network_seed
+from dolfinx_neural_topo.study.methods import get_method
+from dolfinx_neural_topo.study.store import SCHEMA, Key, Record
+from dolfinx_neural_topo.tasks import Task, get_task
+from dolfinx_neural_topo.tasks.build import build
+
+VOLUME_TOLERANCE = 1e-6
+"""Excess of the physical volume fraction up to which a design counts as allowed."""
+
+_LOGIT_CLIP = 1e-9
+
+
+class Interrupted(NeuralTopoError):
+    """A signal ended the run; its checkpoint continues it."""
+
+
+def run(
+    task: str,
+    method: str,
+    *,
+    seed: int = 0,
+    evaluations: int = 200,
+    start: str | None = None,
+    out: str | Path | None = None,
+    comm: MPI.Comm = MPI.COMM_WORLD,
+    progress: bool | None = None,
+) -> Record:
+    """Design one task by one method.
+
+    Args:
+        task: Name of the task.
+        method: Name of the method.
+        seed: Seed of the method's network; methods without one ignore it.
+        evaluations: Budget of evaluations.
+        start: "uniform" or "network:SEED" for methods that start from a density; None for the method's own
+            start.
+        out: Folder for `result.json` (the record), `density.npz` (images `rho` and `rho_design`),
+            `picture.png`, `design.png` (one pixel a cell) and `history.csv`; checkpoints while it runs. None
+            writes nothing.
+        comm: Ranks that work on it together.
+        progress: Whether to show the progress line; None shows it on a terminal.
+
+    Returns:
+        The record, the same on all ranks:
+
+        - key: `task`, `method`, `seed`, `start`, `budget`; `schema`, `status` "ok", `neural`, `finished`
+          (UTC);
+        - `compliance`: objective of the best design, `volume`: its physical volume fraction,
+          `volume_fraction`: the allowed one, `volume_exceeded`: whether it is above by more than 1e-6;
+        - `analysis`: what a fresh problem says of that design: `compliance` of the same density, `greyness`,
+          and of the design thresholded at exactly the allowed volume its compliance (`threshold_compliance`)
+          and number of pieces (`components`);
+        - `exact_volume_compliance`: compliance after the design was shifted to exactly the allowed volume;
+        - `cells`, `evaluations`, `equivalent_evaluations` (weighted by cells), `solves`, `seconds`, `reason`;
+        - `history`: lowest objective after each evaluation on the task's own grid, null before the first
+          allowed one;
+        - `provenance`: commit, versions, blas, ranks, threads, machine.
+
+    Raises:
+        InputError: An unknown task or method, a start that does not suit the method.
+        Interrupted: A signal ended the run.
+
+    Note: Collective.
+    """
+    problem = get_task(task)
+    chosen = get_method(method)
+    start = start or (f"network:{seed}" if chosen.neural else "uniform")
+    if chosen.neural and network_seed(start) != seed:
+        raise InputError(
+            f"{method} starts from its own random weights: give --seed {seed} alone, got start {start!r}"
+        )
+    network_seed(start)
+    if evaluations < 1:
+        raise InputError(f"evaluations must be at least 1, got {evaluations}")
+    key = Key(problem.name, method, seed if chosen.neural else 0, start, evaluations)
+    folder = None if out is None else _make_folder(Path(out), comm)
+    begin = time.perf_counter()
+    outcome = chosen.optimize(Job(problem, comm, key, folder, progress))
+    seconds = time.perf_counter() - begin
+    if outcome.interrupted:
+        raise Interrupted(
+            f"stopped by a signal after {outcome.evaluations} evaluations; the same command continues it"
+        )
+    record = {
+        "schema": SCHEMA,
+        **key._asdict(),
+        "status": "ok",
+        "neural": chosen.neural,
+        **_judge(problem, outcome, comm),
+        "cells": problem.num_cells,
+        "evaluations": outcome.evaluations,
+        "equivalent_evaluations": round(outcome.equivalent_evaluations, 3),
+        "solves": outcome.solves,
+        "seconds": round(seconds, 3),
+        "reason": outcome.reason,
+        "history": [float(f"{value:.7g}") if math.isfinite(value) else None for value in outcome.history],
+        "provenance": provenance.describe(comm),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    if folder is not None:
+        on_rank_zero(comm, lambda: _write(folder, record, outcome, problem))
+    return record
+
+
+def _make_folder(folder: Path, comm: MPI.Comm) -> Path:
+    """Create the folder on rank 0."""
+    trouble = None
+    if comm.rank == 0:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            trouble = f"out: the folder {folder} cannot be made: {error.strerror}; choose another one"
+    agree(comm, trouble)
+    return folder
+
+
+def _judge(task: Task, outcome: Outcome, comm: MPI.Comm) -> dict[str, Any]:
+    """Analyse a design with a problem of its own, built anew. Note: Collective."""
+    design_cells = np.ones(task.image_shape, dtype=bool) if task.void is None else ~task.void
+    solid = analysis.threshold(outcome.rho, design_cells, task.volume_fraction)
+    with build(task, comm, constrain="physical", petsc_options_prefix="analysis_") as built:
+
+        def compliance(image) -> float:
+            return built.functional.value(built.grid.to_cells(image))
+
+        clipped = np.clip(outcome.rho_design, _LOGIT_CLIP, 1.0 - _LOGIT_CLIP)
+        logits = built.grid.to_cells(np.log(clipped / (1.0 - clipped)))
+        exact = built.design.rho_from_design(built.design.design_from_logits(logits))
+        return {
+            "compliance": outcome.compliance,
+            "volume": outcome.volume,
+            "volume_fraction": task.volume_fraction,
+            "volume_exceeded": bool(outcome.volume > task.volume_fraction + VOLUME_TOLERANCE),
+            "exact_volume_compliance": built.functional.value(exact),
+            "analysis": {
+                "compliance": compliance(outcome.rho),
+                "threshold_compliance": compliance(solid),
+                "components": analysis.components(solid),
+                "greyness": analysis.greyness(outcome.rho, design_cells),
+            },
+        }
+
+
+def _write(folder: Path, record: Record, outcome: Outcome, task: Task) -> None:
+    """Write the files of a run; `result.json` last, and then remove the checkpoints."""
+    np.savez_compressed(folder / "density.npz", rho=outcome.rho, rho_design=outcome.rho_design)
+    lines = ["evaluation,lowest_objective", *(f"{k},{v}" for k, v in enumerate(record["history"], start=1))]
+    (folder / "history.csv").write_text("\n".join(lines) + "\n")
+    view = outcome.rho if task.dim == 2 else outcome.rho.mean(axis=0)  # 3D: seen through along z
+    left, right = task.mirror
+    title = f"{record['method']}: {record['compliance']:.6g}"
+    plot_density(
+        folder / "picture.png", view, mirror_left=left, mirror_right=right, title=title, comm=MPI.COMM_SELF
+    )
+    write_small_picture(folder / "design.png", view)
+    temporary = folder / "result.json.tmp"
+    temporary.write_text(json.dumps(record, allow_nan=False) + "\n")
+    temporary.replace(folder / "result.json")
+    for checkpoint in folder.glob("checkpoint-*"):
+        checkpoint.unlink()
+
+
+def write_small_picture(path: Path, image: np.ndarray) -> None:
+    """Write a grey PNG of one pixel a cell, 0 white and 1 black."""
+    from matplotlib.image import imsave
+
+    imsave(path, 1.0 - image, cmap="gray", vmin=0.0, vmax=1.0, pil_kwargs={"optimize": True})
+
+
+def summary(record: Record) -> dict[str, Any]:
+    """Return a record without its history: one line on a terminal."""
+    return {name: value for name, value in record.items() if name != "history"}
