@@ -6,11 +6,17 @@ Names are resolved on first use, so that a run by OC or MMA never loads torch.
 from importlib import import_module
 
 _HOME = {
-    "LBFGS": "lbfgs",
+    "Adam": "adam",
     "Continuation": "continuation",
+    "GCMMA": "gcmma",
+    "LBFGS": "lbfgs",
+    "MMA": "mma",
+    "NLoptMMA": "nlopt_mma",
     "OC": "oc",
     "RelativeProgress": "stopping",
     "Result": "result",
+    "SciPyLBFGSB": "scipy_lbfgsb",
+    "Step": "run",
     "minimize": "loop",
 }
 
