@@ -8,7 +8,7 @@ import math
 import gmsh
 from common import arguments, name_group, session
 
-options = arguments(__file__, size=0.04)
+options = arguments(__file__, size=0.03)
 with session(options.out, 2):
     geometry = gmsh.model.geo
     half = math.radians(20.0)

@@ -1,8 +1,9 @@
 """Files: ParaView output, densities that any rank count reads, STL, and Gmsh meshes with named groups."""
 
 from dolfinx_neural_topo.io.density_file import read_density, write_density
+from dolfinx_neural_topo.io.fields import as_function, cell_mean
 from dolfinx_neural_topo.io.msh import TaggedMesh, read_mesh
-from dolfinx_neural_topo.io.paraview import ParaViewFile, cell_mean, write_paraview
+from dolfinx_neural_topo.io.paraview import ParaViewFile, write_paraview
 from dolfinx_neural_topo.io.stl import write_stl
 from dolfinx_neural_topo.io.surface import Surface, closed_surface
 
@@ -10,6 +11,7 @@ __all__ = [
     "ParaViewFile",
     "Surface",
     "TaggedMesh",
+    "as_function",
     "cell_mean",
     "closed_surface",
     "read_density",

@@ -184,7 +184,7 @@ def _wrong_cells(model: Any, dimension: int) -> str | None:
     flat = np.abs(signs).min(axis=1) <= 1e-14 * extent**dimension
     if flat.any():
         return f"{flat.sum()} of {len(tags[0])} cells have no volume at a corner; remesh"
-    turned = (signs.min(axis=1) < 0) if dimension == 3 else (signs.min(axis=1) * signs.max(axis=1) < 0)
+    turned = signs.min(axis=1) < 0
     if turned.any():
         return f"{turned.sum()} of {len(tags[0])} cells are inverted or self-intersecting; remesh"
     return None

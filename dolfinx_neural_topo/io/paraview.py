@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import ufl
 from dolfinx import fem
 from dolfinx.io import XDMFFile
 from dolfinx.mesh import Mesh
@@ -87,32 +85,3 @@ def write_paraview(path: str | Path, *fields: fem.Function) -> None:
         raise InputError("fields must hold at least one function, got none")
     with ParaViewFile(path, fields[0].function_space.mesh) as file:
         file.write(fields)
-
-
-def cell_mean(
-    expression: ufl.core.expr.Expr, mesh: Mesh, *, name: str = "cell_mean", quadrature_degree: int = 2
-):
-    """Average a scalar UFL expression over each cell, for instance a von Mises stress.
-
-    Args:
-        expression: Scalar expression of functions on `mesh`.
-        mesh: Mesh to integrate over.
-        name: Name of the result.
-        quadrature_degree: Degree of the quadrature rule.
-
-    Returns:
-        Scalar DG0 function, in the unit of the expression.
-
-    Note: Collective.
-    """
-    space = fem.functionspace(mesh, ("DG", 0))
-    test = ufl.TestFunction(space)
-    dx = ufl.dx(mesh, metadata={"quadrature_degree": quadrature_degree})
-    integral = fem.assemble_vector(fem.form(expression * test * dx))
-    volume = fem.assemble_vector(fem.form(test * dx))
-    mean = fem.Function(space, name=name)
-    mean.x.array[:] = integral.array / np.where(
-        volume.array == 0.0, 1.0, volume.array
-    )  # ghosts hold no integral
-    mean.x.scatter_forward()
-    return mean

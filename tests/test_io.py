@@ -1,0 +1,385 @@
+"""Files written from distributed fields: read back on other rank counts, closed surfaces, checked meshes."""
+
+from pathlib import Path
+
+import gmsh
+import numpy as np
+import pytest
+import ufl
+from dolfinx import fem, mesh
+from dolfinx.io import XDMFFile
+from mpi4py import MPI
+
+from dolfinx_neural_topo import io
+from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.io._ranks import gather_rows, on_rank_zero, require
+from dolfinx_neural_topo.io.gather import gather_cell_values, gather_corner_values, gather_mesh
+
+comm = MPI.COMM_WORLD
+MESHES = Path(__file__).parents[1] / "meshes"
+BOXES = [mesh.CellType.hexahedron, mesh.CellType.tetrahedron]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """One folder on all ranks."""
+    return comm.bcast(tmp_path, root=0)
+
+
+def box(kind, cells=(8, 6, 5), size=(2.0, 1.0, 1.0), on=comm):
+    return mesh.create_box(on, [(0.0, 0.0, 0.0), size], cells, kind)
+
+
+def density_on(domain, law):
+    density = fem.Function(fem.functionspace(domain, ("DG", 0)), name="density")
+    density.interpolate(lambda x: law(x) * np.ones(x.shape[1]))
+    density.x.scatter_forward()
+    return density
+
+
+def wavy(x):
+    return 0.5 + 0.5 * np.sin(5 * x[0]) * np.cos(7 * x[1] + x[2]) * np.cos(3 * x[2])
+
+
+def integral(form):
+    return comm.allreduce(fem.assemble_scalar(fem.form(form)), op=MPI.SUM)
+
+
+# --- ranks ---------------------------------------------------------------------------------------------
+
+
+def test_gathered_rows_keep_rank_order():
+    rows = np.full((comm.rank + 1, 2), comm.rank, dtype=np.int64)
+    gathered = gather_rows(comm, rows)
+    if comm.rank == 0:
+        assert np.array_equal(gathered[:, 0], np.repeat(np.arange(comm.size), np.arange(comm.size) + 1))
+    else:
+        assert gathered is None
+
+
+def test_failure_on_rank_zero_is_raised_on_all():
+    def action():
+        raise OSError("disk full")
+
+    with pytest.raises((OSError, RuntimeError), match="disk full"):
+        on_rank_zero(comm, action)
+
+
+def test_missing_package_is_named_with_its_install_line(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        ImportError, match=r"plot_solid needs the optional package pyvista: pip install pyvista"
+    ):
+        require(comm, "pyvista", "plot_solid")
+
+
+def test_gathered_mesh_is_the_serial_one():
+    serial, parallel = (
+        box(mesh.CellType.hexahedron, on=MPI.COMM_SELF),
+        box(mesh.CellType.hexahedron, on=comm),
+    )
+    pictures = []
+    for domain in (serial, parallel):
+        gathered = gather_mesh(domain)
+        values = gather_cell_values(density_on(domain, wavy), gathered)
+        vector = fem.Function(fem.functionspace(domain, ("Lagrange", 2, (3,))))
+        vector.interpolate(lambda x: np.stack([x[0] + x[1], x[1] * x[2], 2 * x[0]]))
+        corners = gather_corner_values(vector, gathered)
+        if gathered is not None:
+            pictures.append((gathered.points[gathered.cells], values, corners[gathered.cells]))
+    if comm.rank == 0:
+        for one, other in zip(*pictures, strict=True):
+            assert np.abs(one - other).max() < 1e-13
+        points, _, moved = pictures[1]
+        assert np.abs(moved[..., 1] - points[..., 1] * points[..., 2]).max() < 1e-13
+
+
+# --- densities -----------------------------------------------------------------------------------------
+
+
+def test_density_written_serially_is_read_on_all_ranks_and_back(folder):
+    if comm.rank == 0:
+        io.write_density(folder / "serial.npz", density_on(box(BOXES[1], on=MPI.COMM_SELF), wavy))
+    comm.barrier()
+    domain = box(BOXES[1])
+    expected, read = density_on(domain, wavy), density_on(domain, lambda x: 0.0)
+    io.read_density(folder / "serial.npz", read)
+    assert np.array_equal(read.x.array, expected.x.array)
+    io.write_density(folder / "parallel.npz", expected)
+    alone = box(BOXES[1], on=MPI.COMM_SELF)
+    expected, read = density_on(alone, wavy), density_on(alone, lambda x: 0.0)
+    io.read_density(folder / "parallel.npz", read)
+    assert np.array_equal(read.x.array, expected.x.array)
+
+
+def test_density_of_another_mesh_is_refused(folder):
+    io.write_density(folder / "a.npz", density_on(box(BOXES[0]), wavy))
+    with pytest.raises((InputError, RuntimeError), match="240 cells, but the mesh has 252"):
+        io.read_density(folder / "a.npz", density_on(box(BOXES[0], (7, 6, 6)), wavy))
+    with pytest.raises((InputError, RuntimeError), match="another mesh: cell midpoints differ"):
+        io.read_density(folder / "a.npz", density_on(box(BOXES[0], size=(2.0, 1.0, 1.1)), wavy))
+    with pytest.raises((FileNotFoundError, RuntimeError), match=r"b\.npz"):
+        io.read_density(folder / "b.npz", density_on(box(BOXES[0]), wavy))
+    if comm.rank == 0:
+        (folder / "c.npz").write_bytes(b"PK no archive")
+    comm.barrier()
+    with pytest.raises((InputError, RuntimeError), match="must be a file that write_density wrote"):
+        io.read_density(folder / "c.npz", density_on(box(BOXES[0]), wavy))
+
+
+def test_density_must_have_one_value_a_cell(folder):
+    linear = fem.Function(fem.functionspace(box(BOXES[0]), ("Lagrange", 1)))
+    with pytest.raises(InputError, match="one value a cell"):
+        io.write_density(folder / "a.npz", linear)
+    with pytest.raises(InputError, match=r"end in .npz, got 'a.txt'"):
+        io.write_density(folder / "a.txt", density_on(box(BOXES[0]), wavy))
+
+
+# --- ParaView --------------------------------------------------------------------------------------------
+
+
+def test_paraview_file_holds_mesh_and_fields(folder):
+    domain = box(BOXES[0])
+    density = density_on(domain, wavy)
+    u = fem.Function(fem.functionspace(domain, ("Lagrange", 2, (3,))), name="displacement")
+    u.interpolate(lambda x: np.stack([x[0], x[1], x[2]]))
+    io.write_paraview(folder / "new" / "a.xdmf", density, u)
+    text = (folder / "new" / "a.xdmf").read_text()
+    assert 'Name="density" AttributeType="Scalar" Center="Cell"' in text
+    assert 'Name="displacement" AttributeType="Vector" Center="Node"' in text
+    with XDMFFile(comm, str(folder / "new" / "a.xdmf"), "r") as file:
+        again = file.read_mesh(name=domain.name)
+    assert integral(1.0 * ufl.dx(again)) == pytest.approx(2.0, rel=1e-12)
+
+
+def test_paraview_refusals(folder):
+    density = density_on(box(BOXES[0]), wavy)
+    with pytest.raises(InputError, match=r"end in .xdmf"):
+        io.write_paraview(folder / "a.vtu", density)
+    with pytest.raises(InputError, match="at least one function"):
+        io.write_paraview(folder / "a.xdmf")
+    with pytest.raises(InputError, match="different names"):
+        io.write_paraview(folder / "a.xdmf", density, density)
+    with (
+        io.ParaViewFile(folder / "b.xdmf", box(BOXES[0])) as file,
+        pytest.raises(InputError, match="live on the mesh"),
+    ):
+        file.write([density])
+
+
+def test_cell_mean_is_the_integral_over_the_volume():
+    domain = box(BOXES[1])
+    x = ufl.SpatialCoordinate(domain)
+    mean = io.cell_mean(x[0] ** 2, domain, name="moment")
+    assert mean.name == "moment"
+    assert integral(mean * ufl.dx) == pytest.approx(8.0 / 3.0, rel=1e-12)
+    linear = io.cell_mean(x[1], domain)
+    expected = density_on(domain, lambda x: x[1])
+    assert np.abs(linear.x.array - expected.x.array).max() < 1e-13
+
+
+def test_owned_values_become_a_function():
+    density = density_on(box(BOXES[1]), wavy)
+    owned = density.function_space.dofmap.index_map.size_local
+    copy = io.as_function(density.x.array[:owned], density, name="copy")
+    assert copy.name == "copy"
+    assert np.array_equal(copy.x.array, density.x.array)
+    short = density.x.array[: owned - (comm.rank == comm.size - 1)]
+    with pytest.raises(InputError, match="one number for each owned cell"):
+        io.as_function(short, density.function_space)
+
+
+# --- surfaces ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", BOXES)
+@pytest.mark.parametrize("mirror", [(), ((0, 0.0),), ((0, 2.0), (1, 0.0))])
+@pytest.mark.parametrize("binary", [True, False])
+def test_surface_is_watertight(kind, mirror, binary):
+    law = (lambda x: 1.0 * (wavy(x) > 0.5)) if binary else wavy
+    surface = io.closed_surface(density_on(box(kind, (12, 9, 8)), law), mirror=mirror)
+    if comm.rank == 0:
+        assert len(surface.triangles) > 500
+        assert surface.is_watertight
+        assert 0.2 * 2 ** len(mirror) * 2.0 < surface.volume < 0.8 * 2 ** len(mirror) * 2.0
+
+
+@pytest.mark.parametrize("kind", BOXES)
+def test_surface_of_a_full_domain_is_its_boundary(kind):
+    surface = io.closed_surface(density_on(box(kind), lambda x: 1.0))
+    if comm.rank == 0:
+        assert surface.is_watertight
+        assert surface.volume == pytest.approx(2.0, rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", BOXES)
+def test_surface_of_a_slanted_half_has_half_the_volume(kind):
+    surface = io.closed_surface(
+        density_on(box(kind, (20, 10, 10)), lambda x: 0.5 + 0.2 * (1.0 - x[0] + 0.3 * (x[2] - 0.5)))
+    )
+    if comm.rank == 0:
+        assert surface.is_watertight
+        assert surface.volume == pytest.approx(1.0, rel=0.02)
+
+
+def test_an_open_surface_is_not_called_watertight():
+    closed = io.closed_surface(density_on(box(BOXES[0]), wavy))
+    if comm.rank == 0:
+        assert not io.Surface(closed.points, closed.triangles[1:]).is_watertight
+        turned = closed.triangles.copy()
+        turned[0] = turned[0, ::-1]
+        assert not io.Surface(closed.points, turned).is_watertight
+        assert not io.Surface(closed.points, closed.triangles[:0]).is_watertight
+
+
+def test_surface_refusals():
+    plane = mesh.create_unit_square(comm, 4, 4)
+    with pytest.raises(InputError, match="got triangle cells"):
+        io.closed_surface(density_on(plane, lambda x: 1.0))
+    with pytest.raises(InputError, match=r"level must lie in \(0, 1\), got 1"):
+        io.closed_surface(density_on(box(BOXES[0]), wavy), level=1.0)
+
+
+def test_stl_is_watertight_after_rounding_to_its_floats(folder):
+    surface = io.write_stl(
+        folder / "part.stl", density_on(box(BOXES[0]), lambda x: 1.0 * (wavy(x) > 0.5)), mirror=((0, 0.0),)
+    )
+    data = (folder / "part.stl").read_bytes()
+    count = int(np.frombuffer(data, "<u4", 1, 80)[0])
+    record = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+    facets = np.frombuffer(data, record, count, 84)
+    assert len(data) == 84 + 50 * count
+    points, vertex = np.unique(facets["corners"].reshape(-1, 3), axis=0, return_inverse=True)
+    read = io.Surface(points.astype(np.float64), vertex.reshape(-1, 3))
+    assert read.is_watertight
+    assert np.abs(np.linalg.norm(facets["normal"], axis=1) - 1.0).max() < 1e-5
+    if comm.rank == 0:
+        assert read.volume == pytest.approx(surface.volume, rel=1e-5)
+
+
+def test_stl_of_nothing_is_refused(folder):
+    with pytest.raises((InputError, RuntimeError), match="lower the level"):
+        io.write_stl(folder / "part.stl", density_on(box(BOXES[0]), lambda x: 0.1))
+
+
+# --- meshes
+# --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "volume", "cells", "facets"),
+    [
+        ("heat_sink", np.pi, {"plate": 8344}, {"sink": np.radians(40), "rim": np.radians(320)}),
+        (
+            "l_bracket",
+            0.64 + 0.15**2 * (1 - np.pi / 4) - 3 * np.pi * 0.05**2,
+            {"web": 4672, "rings": 158},
+            {"load": 0.1 * np.pi},
+        ),
+        ("l_domain", 0.64, {"design": 1591, "pad": 9}, {"clamp": 0.4, "load": 0.06}),
+        ("bracket_3d", None, {"block": 7255, "bushes": 1022}, {"bore": 2 * np.pi * 0.14 * 0.5}),
+    ],
+)
+def test_committed_meshes_have_their_groups(name, volume, cells, facets):
+    tagged = io.read_mesh(MESHES / f"{name}.msh")
+    for group, number in cells.items():
+        assert comm.allreduce(int(tagged.owned_cells(group).sum())) == number
+        assert set(np.flatnonzero(tagged.owned_cells(group))) <= set(tagged.cells(group))
+    for group, size in facets.items():
+        assert integral(1.0 * tagged.ds(group)) == pytest.approx(size, rel=0.02)
+        assert comm.allreduce(len(tagged.facets(group))) > 0
+    if volume is not None:
+        assert integral(1.0 * ufl.dx(tagged.mesh)) == pytest.approx(volume, rel=2e-3)
+
+
+def test_absent_group_is_named_beside_those_present():
+    tagged = io.read_mesh(MESHES / "l_bracket.msh")
+    with pytest.raises(InputError, match="no group of facets named 'support'; it has 'bolts', 'load'"):
+        tagged.facets("support")
+    with pytest.raises(InputError, match="no group of cells named 'steel'; it has 'web', 'rings'"):
+        tagged.cells("steel")
+    with pytest.raises(InputError, match="named 'web'"):
+        tagged.ds("web")
+
+
+HEADER = "$MeshFormat\n2.2 0 8\n$EndMeshFormat\n"
+
+
+def msh(nodes, elements):
+    """Text of a version 2.2 file; elements are (type, physical group, nodes...)."""
+    lines = [f"{k} {x} {y} {z}" for k, (x, y, z) in enumerate(nodes, start=1)]
+    text = HEADER + f"$Nodes\n{len(nodes)}\n" + "\n".join(lines) + "\n$EndNodes\n"
+    lines = [
+        f"{k} {kind} 2 {tag} 1 " + " ".join(map(str, ns))
+        for k, (kind, tag, *ns) in enumerate(elements, start=1)
+    ]
+    return text + f"$Elements\n{len(elements)}\n" + "\n".join(lines) + "\n$EndElements\n"
+
+
+SQUARE = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (2, 0, 0), (2, 1, 0)]
+FLAT = [*SQUARE[:4], (0.5, 0.0, 0)]
+CUBE = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (msh(SQUARE, [(2, 0, 1, 2, 3), (2, 0, 1, 3, 4)]), "no cells are in a physical group"),
+        (msh(SQUARE, [(2, 1, 1, 2, 3), (2, 1, 1, 3, 4), (3, 1, 2, 5, 6, 3)]), "mixed cells .triangles and"),
+        (msh(SQUARE, [(2, 1, 1, 2, 3), (2, 1, 1, 3, 4), (2, 1, 2, 6, 5)]), "1 of 3 cells are inverted"),
+        (msh(SQUARE, [(3, 1, 1, 2, 4, 3)]), "1 of 1 cells are inverted or self-intersecting"),
+        (msh(FLAT, [(2, 1, 1, 2, 3), (2, 1, 1, 3, 4), (2, 1, 1, 5, 2)]), "1 of 3 cells have no volume"),
+        (msh(CUBE, [(5, 1, 5, 6, 7, 8, 1, 2, 3, 4)]), "1 of 1 cells are inverted"),
+        (msh(CUBE, [(4, 1, 1, 2, 3, 5), (4, 1, 1, 3, 2, 5)]), "1 of 2 cells are inverted"),
+        (msh(CUBE[:6], [(6, 1, 1, 2, 4, 5, 6, 3)]), "cells of gmsh type 6; expected"),
+        (msh(CUBE, [(2, 1, 1, 2, 7)]), "surface in space"),
+        (msh(SQUARE, [(1, 1, 1, 2)]), "neither triangles"),
+        ("solid nonsense", "not a mesh that gmsh can read|neither triangles"),
+    ],
+    ids=["bare", "mixed", "turned", "bow-tie", "flat", "flipped", "tets", "prism", "shell", "bar", "text"],
+)  # fmt: skip
+def test_unusable_meshes_are_refused(folder, text, message):
+    if comm.rank == 0:
+        (folder / "bad.msh").write_text(text)
+    comm.barrier()
+    with pytest.raises(InputError, match=message):
+        io.read_mesh(folder / "bad.msh")
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"), [(1, "in no physical group"), (3, "in more than one physical group")]
+)
+def test_each_cell_must_be_in_one_group(folder, groups, message):
+    if comm.rank == 0:
+        gmsh.initialize(interruptible=False)
+        gmsh.option.setNumber("General.Terminal", 0)
+        gmsh.option.setNumber("Mesh.SaveAll", 1)
+        for k in range(2):
+            gmsh.model.occ.addRectangle(k, 0, 0, 1, 1)
+        gmsh.model.occ.fragment([(2, 1)], [(2, 2)])
+        gmsh.model.occ.synchronize()
+        for group in ([1], [1, 2], [2])[:groups]:
+            gmsh.model.addPhysicalGroup(2, group)
+        gmsh.model.mesh.generate(2)
+        gmsh.write(str(folder / "groups.msh"))
+        gmsh.finalize()
+    comm.barrier()
+    with pytest.raises(InputError, match=message):
+        io.read_mesh(folder / "groups.msh")
+
+
+def test_hexahedra_and_unnamed_groups_are_read(folder):
+    if comm.rank == 0:
+        nodes = [*CUBE, (2, 0, 0), (2, 1, 0), (2, 0, 1), (2, 1, 1)]
+        two = [(5, 7, 1, 2, 3, 4, 5, 6, 7, 8), (5, 7, 2, 9, 10, 3, 6, 11, 12, 7)]
+        (folder / "hexes.msh").write_text(msh(nodes, two))
+    comm.barrier()
+    tagged = io.read_mesh(folder / "hexes.msh")
+    assert tagged.cell_groups == {"7": 7}
+    assert tagged.facet_groups == {}
+    assert integral(1.0 * ufl.dx(tagged.mesh)) == pytest.approx(2.0, rel=1e-12)
+
+
+def test_absent_mesh_file():
+    with pytest.raises(FileNotFoundError, match=r"no mesh file .*nowhere.msh"):
+        io.read_mesh("nowhere.msh")
