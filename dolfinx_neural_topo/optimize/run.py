@@ -84,6 +84,7 @@ class Run:
         self.saved = 0
         self.reason: str | None = None
         self.interrupted = False
+        self._set_stage(0)  # before the method asks for the initial design, which may depend on it
 
     # --- the loop ------------------------------------------------------------------------------------
 
