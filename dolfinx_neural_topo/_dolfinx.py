@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Sequence
 
 import dolfinx.fem.petsc as fem_petsc
 import numpy as np
 from dolfinx import fem
 from dolfinx.mesh import meshtags
 from petsc4py import PETSc
-
-_VECTOR_FROM_SPACE = "V" in inspect.signature(fem_petsc.create_vector).parameters  # since 0.10
 
 
 def create_matrix(a: fem.Form) -> PETSc.Mat:
@@ -19,6 +17,16 @@ def create_matrix(a: fem.Form) -> PETSc.Mat:
     Note: Collective.
     """
     return fem_petsc.create_matrix(a)
+
+
+def assemble_matrix(A: PETSc.Mat, a: fem.Form, bcs: Sequence[fem.DirichletBC]) -> None:
+    """Assemble a bilinear form into a matrix, with rows and columns of `bcs` replaced by the identity.
+
+    Note: Collective.
+    """
+    A.zeroEntries()
+    fem_petsc.assemble_matrix(A, a, bcs)  # type: ignore[arg-type]  # a dispatcher, typed as its first case
+    A.assemble()
 
 
 def wrap_vector(u: fem.Function) -> PETSc.Vec:

@@ -16,15 +16,16 @@ from dolfinx_neural_topo.physics.state import StateProblem
 
 
 class ReducedFunctional(Owner):
-    """Functional J(u_1, u_2, ..., rho) of the states of a problem, as a function of the density.
+    """Functional I(u_1, u_2, ..., rho)^power of the states of a problem, as a function of the density.
 
-    Its gradient needs one adjoint solve A^T lmbda_i = dJ/du_i for each load case that J depends on:
-    dJ/drho - sum_i lmbda_i . dF_i/drho, assembled as a linear form on DG0.
+    Its gradient needs one adjoint solve A^T lmbda_i = dI/du_i for each load case that I depends on:
+    dI/drho - sum_i lmbda_i . dF_i/drho, assembled as a linear form on DG0.
 
     Args:
-        J: UFL form without test functions, in `state.states` and `state.rho`.
+        J: The integral I, a UFL form without test functions, in `state.states` and `state.rho`.
         state: State problem, which may serve several functionals.
-        name: Name in reports and error messages.
+        power: Power of the integral, such as 1 / p for a p-norm.
+        name: Name in reports.
 
     Raises:
         InputError: Not a scalar form, or one of neither a state nor the density.
@@ -32,9 +33,9 @@ class ReducedFunctional(Owner):
     Note: Collective.
     """
 
-    def __init__(self, J: ufl.Form, state: StateProblem, *, name: str = "J"):
+    def __init__(self, J: ufl.Form, state: StateProblem, *, power: float = 1.0, name: str = "J"):
         super().__init__()
-        self.state, self.comm, self.name = state, state.comm, name
+        self.state, self.comm, self.name, self.power = state, state.comm, name, power
         if not isinstance(J, ufl.Form) or J.arguments():
             raise InputError(
                 f"J must be a UFL form without test or trial functions, got {J!r:.80}; way out: multiply by "
@@ -47,7 +48,16 @@ class ReducedFunctional(Owner):
             )
         self._J_ufl = J
         self._J = state.compile(J)
-        self._dJ_du: list[fem.Form] | None = None
+        self._dJ_du: list[fem.Form] = []
+        self._lmbdas: list[Field] = []
+        self._sensitivity: Sensitivity | None = None
+
+    def _integral(self, rho: np.ndarray | None) -> float:
+        self.state.solve(rho)
+        integral = float(global_sum(self.comm, fem.assemble_scalar(self._J)))
+        if self.power != 1.0 and not integral > 0.0:
+            raise InputError(f"J must be positive where power is not 1, got {integral:.3g} for '{self.name}'")
+        return integral
 
     def value(self, rho: np.ndarray | None = None) -> float:
         """Return J(rho), without an adjoint solve.
@@ -57,8 +67,7 @@ class ReducedFunctional(Owner):
 
         Note: Collective.
         """
-        self.state.solve(rho)
-        return float(global_sum(self.comm, fem.assemble_scalar(self._J)))
+        return self._integral(rho) ** self.power
 
     def value_and_gradient(self, rho: np.ndarray | None = None) -> tuple[float, np.ndarray]:
         """Return J(rho) and dJ/drho on owned cells, a new array of shape (num_owned_cells,).
@@ -68,14 +77,17 @@ class ReducedFunctional(Owner):
 
         Note: Collective.
         """
-        value = self.value(rho)
-        if self._dJ_du is None:
-            self._prepare()
+        integral = self._integral(rho)
+        if self._sensitivity is None:
+            self._sensitivity = self._prepare()
         for form, lmbda in zip(self._dJ_du, self._lmbdas, strict=True):
             self.state.solve_adjoint(form, lmbda)
-        return value, self._sensitivity.assemble()
+        gradient = self._sensitivity.assemble()
+        if self.power != 1.0:
+            gradient *= self.power * integral ** (self.power - 1.0)
+        return integral**self.power, gradient
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> Sensitivity:
         """Compile the forms of the gradient, at its first use."""
         state, J = self.state, self._J_ufl
         v = ufl.TestFunction(state.V)
@@ -83,8 +95,8 @@ class ReducedFunctional(Owner):
         total = J
         for case, lmbda in zip(self._cases, self._lmbdas, strict=True):
             total = total - state.equation.residual_at(case, lmbda.function)
-        self._sensitivity = Sensitivity(total, state)
         self._dJ_du = [state.compile(ufl.derivative(J, state.states[case], v)) for case in self._cases]
+        return Sensitivity(total, state)
 
 
 class Compliance(Owner):
@@ -127,7 +139,7 @@ class Compliance(Owner):
 
     def _check(self) -> None:
         wrong = None
-        if not self.state.symmetric:
+        if not self.state.is_symmetric():
             wrong = "a symmetric bilinear form, got one that is not"
         elif not self.state.homogeneous:
             wrong = "zero Dirichlet values, got others"
@@ -145,6 +157,7 @@ class Compliance(Owner):
         Note: Collective.
         """
         self.state.solve(rho)
+        self._check()  # constants and boundary values may have changed since
         return float(global_sum(self.comm, float(self.weights @ self.state.external_work())))
 
     def value_and_gradient(self, rho: np.ndarray | None = None) -> tuple[float, np.ndarray]:

@@ -7,7 +7,7 @@ from dolfinx import fem
 from mpi4py import MPI
 from scipy.spatial import cKDTree
 
-from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.errors import agree
 
 
 def nodal_load(V: fem.FunctionSpace, points, values) -> fem.Function:

@@ -133,8 +133,8 @@ class Newton(Owner):
         inner = f" (linear solver: {reason_name(PETSc.KSP.ConvergedReason, linear)})" if linear < 0 else ""
         name = reason_name(PETSc.SNES.ConvergedReason, reason)
         return SolverError(
-            f"Newton's method '{self._operator.prefix}' failed with {name}{inner} after {iterations} iterations "
-            f"at residual {residual:.3g}, from the last state and from zero; way out: apply the load in steps, "
+            f"Newton's method '{self._operator.prefix}' failed with {name}{inner} after {iterations} "
+            f"iterations at residual {residual:.3g}, from the last state and from zero; way out: load steps, "
             "raise E_min, or set snes_max_it and snes_linesearch_type in petsc_options",
             reason=reason,
             iterations=iterations,

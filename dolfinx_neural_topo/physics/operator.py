@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import dolfinx.fem.petsc as fem_petsc
 import numpy as np
 from dolfinx import fem
 from petsc4py import PETSc
 
-from dolfinx_neural_topo._dolfinx import create_matrix
+from dolfinx_neural_topo._dolfinx import assemble_matrix, create_matrix
 from dolfinx_neural_topo._petsc import Owner, options, reason_name
 from dolfinx_neural_topo.errors import SolverError
 from dolfinx_neural_topo.physics import nullspace
-from dolfinx_neural_topo.physics.solvers import Traits, choose
+from dolfinx_neural_topo.physics.solvers import Preset, Traits, choose
 
 SYMMETRY = 1e-10  # |x.Ay - y.Ax| relative to |Ax| |y|, above which the operator counts as not symmetric
 WORDS = {
@@ -32,8 +31,7 @@ WORDS = {
 
 
 class Operator(Owner):
-    """Matrix A of a bilinear form with rows and columns of Dirichlet degrees of freedom replaced by the
-    identity.
+    """Matrix A of a bilinear form, with the identity in rows and columns of Dirichlet degrees of freedom.
 
     The pattern, the solver and its symbolic factorization live as long as the object; `assemble` renews
     values only.
@@ -44,7 +42,7 @@ class Operator(Owner):
         prefix: PETSc options prefix.
         solver: Name of a preset, or None for the one that suits.
         petsc_options: Options over those of the preset.
-        may_be_definite: False where definiteness must not be assumed, whatever the matrix looks like.
+        linear: Whether the equation is linear. Elsewhere the matrix may lose its definiteness between solves.
     """
 
     def __init__(
@@ -56,12 +54,13 @@ class Operator(Owner):
         solver: str | None,
         petsc_options: Mapping[str, Any],
         *,
-        may_be_definite: bool,
+        linear: bool,
     ):
         super().__init__()
         self.V, self.bcs, self.prefix = V, list(bcs), prefix
         self._a, self._solver, self._given = a, solver, dict(petsc_options)
-        self._may_be_definite = may_be_definite
+        self._linear = linear
+        self.rtol: float | None = None
         self.A = self.own(create_matrix(a))
         self.A.setOptionsPrefix(prefix)
         self._residual = self.own(self.A.createVecLeft())
@@ -70,15 +69,24 @@ class Operator(Owner):
         self._pair: tuple[PETSc.Mat, PETSc.Mat] | None = None
         self.num_factorizations = 0
         self.iterations = 0
+        self.ksp: PETSc.KSP
+        self.preset: Preset
+        self.direct = False
+        self._stale = self._rebuild = True
+        self._first_iterations: int | None = None
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the matrix was symmetric at the last probe."""
+        assert self.traits is not None
+        return self.traits.symmetric
 
     def assemble(self) -> None:
         """Compute the values of A from the form's present coefficients and constants.
 
         Note: Collective.
         """
-        self.A.zeroEntries()
-        fem_petsc.assemble_matrix(self.A, self._a, self.bcs)
-        self.A.assemble()
+        assemble_matrix(self.A, self._a, self.bcs)
         if self.traits is not None:
             self._tell_petsc(self.traits)
         self._stale = True
@@ -90,8 +98,7 @@ class Operator(Owner):
             self.A.setOption(PETSc.Mat.Option.SPD, True)
 
     def probe(self) -> None:
-        """Find out from the assembled matrix what kind it is, check supports, and set up the solver that
-        suits.
+        """Find out from the assembled matrix what kind it is, check supports, and set up a solver that suits.
 
         Raises:
             SolverError: A rigid-body motion (or a constant) is left free.
@@ -99,12 +106,16 @@ class Operator(Owner):
 
         Note: Collective.
         """
+        if not np.isfinite(self.A.norm()):
+            raise SolverError(
+                f"the matrix of '{self.prefix}' holds NaN or infinity; check moduli and constants"
+            )
         names, modes = nullspace.free_motions(self.V)
         nullspace.check_supports(self.A, names, modes)
         symmetric = self._is_symmetric()
         diagonal = self.A.getDiagonal()
         mixed = nullspace.is_mixed(self.V)
-        definite = symmetric and self._may_be_definite and not mixed and diagonal.min()[1] > 0.0
+        definite = symmetric and self._linear and not mixed and diagonal.min()[1] > 0.0
         diagonal.destroy()
         traits = Traits(self.V, self.bcs, symmetric, definite, mixed)
         if self.traits is None or (traits.symmetric, traits.definite) != (
@@ -150,17 +161,23 @@ class Operator(Owner):
         with options(self.prefix, self.options):
             self.ksp.setFromOptions()
         self.direct = self.ksp.getType() == PETSc.KSP.Type.PREONLY
-        self.ksp.setInitialGuessNonzero(not self.direct)
+        self.ksp.setInitialGuessNonzero(self._linear and not self.direct)
         self._stale = self._rebuild = True
-        self._first_iterations: int | None = None
+        self._first_iterations = None
 
     def set_up(self) -> None:
         """Factorize, or renew the preconditioner, if values have changed since.
 
         Note: Collective.
         """
+        if self.rtol is not None:
+            self.ksp.setTolerances(rtol=self.rtol)
         if not self._stale:
             return
+        if not np.isfinite(self.A.norm()):
+            raise SolverError(
+                f"the matrix of '{self.prefix}' holds NaN or infinity; check moduli and density"
+            )
         if self._rebuild and self.preset.rebuild:
             self.ksp.getPC().reset()
             self._first_iterations = None
@@ -224,6 +241,7 @@ class Operator(Owner):
         reason, iterations = self.ksp.getConvergedReason(), self.ksp.getIterationNumber()
         self.iterations = iterations
         if reason < 0:
+            x.set(0.0)  # no initial guess for the next solve
             name = reason_name(PETSc.KSP.ConvergedReason, reason)
             residual = self.ksp.getResidualNorm()
             kind = f"{self.ksp.getType()}, {self.ksp.getPC().getType()}"
@@ -247,6 +265,7 @@ class Operator(Owner):
         r.aypx(-1.0, b)
         residual, scale = r.norm(), b.norm()
         if not residual <= 1e-5 * scale:  # also true for NaN
+            x.set(0.0)
             raise SolverError(
                 f"direct solver '{self.prefix}' left a residual of {residual:.3g} at a right-hand side of "
                 f"{scale:.3g}, so the operator "

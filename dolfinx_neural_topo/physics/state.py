@@ -16,11 +16,9 @@ from dolfinx_neural_topo.errors import InputError, agree
 from dolfinx_neural_topo.physics.checks import check_conditions, check_density
 from dolfinx_neural_topo.physics.field import Field
 from dolfinx_neural_topo.physics.forms import FAST, parse
+from dolfinx_neural_topo.physics.inputs import Change, Inputs
 from dolfinx_neural_topo.physics.newton import Newton
 from dolfinx_neural_topo.physics.operator import Operator
-from dolfinx_neural_topo.physics.snapshot import Snapshot
-
-_RHO, _MATRIX, _LOAD, _LIFTED, _SHAPE, _FINITE = (1 << k for k in range(6))  # bits of the verdict on inputs
 
 
 class StateProblem(Owner):
@@ -78,24 +76,28 @@ class StateProblem(Owner):
         self.comm: MPI.Comm = check_density(rho)
         require_real(self.comm)
         self.petsc_options_prefix = check_prefix(self.comm, petsc_options_prefix)
-        nodal = [nodal_loads] if isinstance(nodal_loads, fem.Function) else list(nodal_loads or ())
+        one = isinstance(nodal_loads, fem.Function)
+        nodal: list[fem.Function | None] = [nodal_loads] if one else list(nodal_loads or ())  # type: ignore
         self.equation = parse(equation, rho, u, len(nodal))
         self.V, self.states, self.rho = self.equation.V, self.equation.states, rho
         agree(self.comm, check_conditions(self.V, rho, bcs, nodal))
         self.mesh, self.bcs = self.V.mesh, list(bcs)
-        self.nodal_loads: list[fem.Function | None] = nodal or [None] * len(self.states)
+        self.nodal_loads = nodal or [None for _ in self.states]
         self.num_owned_cells = rho.function_space.dofmap.index_map.size_local
-        self._compiler = {
+        self._compiler: dict[str, Any] = {
             "form_compiler_options": form_compiler_options,
             "jit_options": jit_options or {"cffi_extra_compile_args": FAST},
         }
         self.num_solves = self.num_adjoint_solves = 0
+        self._inputs = Inputs(self.equation, rho, self.bcs, self.nodal_loads)
+        self._lifted = self._inputs.lifted()
         self._fields = [self.own(Field(state)) for state in self.states]
         self._loads = [self.own(Field(fem.Function(self.V))) for _ in self.states]
         self._adjoint_load = self.own(Field(fem.Function(self.V)))
-        self._bc_values = np.zeros_like(self.states[0].x.array)
         self._a = self.compile(self.equation.a)
         self._load_forms = [None if L is None else self.compile(L) for L in self.equation.loads]
+        self._rho_in_matrix = rho in self.equation.a.coefficients()
+        self._rho_in_load = [L is not None and rho in L.coefficients() for L in self.equation.loads]
         self._operator: Operator = self.own(
             Operator(
                 self._a,
@@ -104,13 +106,10 @@ class StateProblem(Owner):
                 self.petsc_options_prefix,
                 solver,
                 petsc_options or {},
-                may_be_definite=self.equation.linear,
+                linear=self.equation.linear,
             )
         )
         self._newton: Newton | None = None
-        self._watch()
-
-    # --- what others build on ------------------------------------------------------------------------------
 
     @property
     def u(self) -> fem.Function:
@@ -123,22 +122,38 @@ class StateProblem(Owner):
         return self._operator.num_factorizations
 
     @property
-    def symmetric(self) -> bool:
-        """Whether the operator is symmetric, found out from the matrix at a generic density.
+    def iterations(self) -> int:
+        """Iterations of the last linear solve (1 for direct solvers)."""
+        return self._operator.iterations
+
+    @property
+    def rtol(self) -> float | None:
+        """Relative tolerance of iterative linear solvers; None stands for that of the options.
+
+        A looser one may do while a design still moves. Setting it makes the next solve a new one.
+        """
+        return self._operator.rtol
+
+    @rtol.setter
+    def rtol(self, value: float) -> None:
+        if not 0.0 < value < 1.0:
+            raise InputError(f"rtol must lie in (0, 1), got {value}")
+        if value != self._operator.rtol:
+            self._operator.rtol = value
+            self._inputs.forget()
+
+    @property
+    def homogeneous(self) -> bool:
+        """Whether all Dirichlet values were zero at the last solve (before the first: are zero)."""
+        return not self._lifted
+
+    def is_symmetric(self) -> bool:
+        """Return whether the operator is symmetric, found out from its matrix at a generic density.
 
         Note: Collective (at the first use).
         """
         self._probe()
-        assert self._operator.traits is not None
-        return self._operator.traits.symmetric
-
-    @property
-    def homogeneous(self) -> bool:
-        """Whether all Dirichlet values are zero now.
-
-        Note: Collective.
-        """
-        return not self.comm.allreduce(bool(self._read_bcs().any()), op=MPI.LOR)
+        return self._operator.symmetric
 
     def compile(self, form: ufl.Form) -> fem.Form:
         """Compile a form with the options of this problem.
@@ -155,22 +170,24 @@ class StateProblem(Owner):
 
         Raises:
             InputError: A density of wrong shape or with NaN; a load that is zero or not finite.
-            SolverError: No convergence, or a singular operator.
+            SolverError: No convergence, or a singular operator. The next solve starts afresh.
 
         Note: Collective.
         """
-        verdict = self._receive(rho)
-        if verdict == 0:
+        if self._destroyed:
+            raise InputError(f"state problem '{self.petsc_options_prefix}' was destroyed: make a new one")
+        change = self._inputs.receive(rho)
+        self._lifted = bool(change & Change.LIFTED)
+        if not change & (Change.RHO | Change.MATRIX | Change.LOAD):
             return
-        self._forget()
-        self._probe(again=bool(verdict & _MATRIX))
+        self._inputs.forget()
+        self._probe(again=bool(change & Change.MATRIX))
         if self.equation.linear:
-            self._solve_linear(verdict)
+            self._solve_linear(change)
         else:
-            self._solve_nonlinear(bool(verdict & _LIFTED))
+            self._solve_nonlinear()
         self.num_solves += len(self.states)
-        for snapshot in (self._rho_inputs, self._matrix_inputs, self._load_inputs):
-            snapshot.take()
+        self._inputs.take()
 
     def solve_adjoint(self, dJ_du: fem.Form, lmbda: Field) -> None:
         """Solve A^T lmbda = dJ/du at the present state, zero on Dirichlet degrees of freedom.
@@ -198,70 +215,12 @@ class StateProblem(Owner):
         lmbda.scatter_forward()
         self.num_adjoint_solves += 1
 
-    def external_work(self) -> list[float]:
-        """Return L_i(u_i) plus the work of the nodal loads, for each load case; the share of this rank.
+    def external_work(self) -> np.ndarray:
+        """Return this rank's share of the work L_i(u_i), nodal loads included, shape (number of cases,).
 
-        Only for a linear equation with zero Dirichlet values.
+        Right for a linear equation with zero Dirichlet values.
         """
-        return [float(b.owned @ u.owned) for b, u in zip(self._loads, self._fields, strict=True)]
-
-    # --- inputs --------------------------------------------------------------------------------------------
-
-    def _watch(self) -> None:
-        """Note what the equation reads: density, other inputs of the matrix, inputs of the loads."""
-        n, eq = self.num_owned_cells, self.equation
-        self._rho_inputs = Snapshot([], arrays=[lambda: self.rho.x.array[:n]])
-        known = [self.rho, *self.states]
-        self._matrix_inputs = Snapshot([eq.a, eq.residual], known)
-        nodal = [load for load in self.nodal_loads if load is not None]
-        arrays = [self._read_bcs, *(lambda load=load: load.x.array for load in nodal)]
-        self._load_inputs = Snapshot(eq.loads, known, arrays)
-        self._rho_in_matrix = self.rho in eq.a.coefficients()
-        self._rho_in_load = [L is not None and self.rho in L.coefficients() for L in eq.loads]
-
-    def _forget(self) -> None:
-        """Make the next solve a full one, in case this one fails."""
-        self._rho_inputs.forget()
-
-    def _read_bcs(self) -> np.ndarray:
-        for bc in self.bcs:
-            bc.set(self._bc_values, None, 1.0)
-        return self._bc_values
-
-    def _receive(self, rho: np.ndarray | None) -> int:
-        """Take a density and say what has changed since the last solve, the same on all ranks."""
-        if self._destroyed:
-            raise InputError(
-                f"state problem '{self.petsc_options_prefix}' was destroyed, so that it cannot solve"
-            )
-        held = self.rho.x.array[: self.num_owned_cells]
-        given = held if rho is None else np.asarray(rho, dtype=np.float64)
-        verdict = _SHAPE * (given.shape != held.shape)
-        if not verdict:
-            verdict = _FINITE * (not np.isfinite(given).all()) | _RHO * (not np.array_equal(given, held))
-        verdict |= _RHO * self._rho_inputs.changed() | _MATRIX * self._matrix_inputs.changed()
-        verdict |= _LOAD * self._load_inputs.changed() | _LIFTED * bool(self._read_bcs().any())
-        if self.comm.size > 1:
-            verdict = self.comm.allreduce(verdict, op=MPI.BOR)
-        if verdict & (_SHAPE | _FINITE):
-            self._refuse(given, held)
-        if not verdict & (_RHO | _MATRIX | _LOAD):
-            return 0
-        held[:] = given
-        self.rho.x.scatter_forward()
-        return verdict
-
-    def _refuse(self, given: np.ndarray, held: np.ndarray) -> None:
-        problem = None
-        if given.shape != held.shape:
-            problem = f"rho must have shape {held.shape}, one number for each owned cell, got {given.shape}"
-        elif not np.isfinite(given).all():
-            problem = (
-                f"rho must be finite, got NaN or infinity in {np.count_nonzero(~np.isfinite(given))} cells"
-            )
-        agree(self.comm, problem)
-
-    # --- solving -------------------------------------------------------------------------------------------
+        return np.array([b.owned @ u.owned for b, u in zip(self._loads, self._fields, strict=True)])
 
     def _probe(self, again: bool = False) -> None:
         """Let the operator find out what kind it is, from its matrix at a generic density.
@@ -271,35 +230,30 @@ class StateProblem(Owner):
         if self._operator.traits is not None and not (again and self.equation.linear):
             return
         held = self.rho.x.array.copy()
-        cells = dg0_cells(self.rho.function_space)
-        self.rho.x.array[:] = (
-            0.25 + 0.75 * np.modf(0.618034 * self.mesh.topology.original_cell_index[cells])[0]
-        )
-        self._operator.assemble()
-        self._operator.probe()
-        self.rho.x.array[:] = held
-        self._matrix_is_generic = True
+        cells = self.mesh.topology.original_cell_index[dg0_cells(self.rho.function_space)]
+        self.rho.x.array[:] = 0.25 + 0.75 * np.modf(0.618034 * cells)[0]
+        try:
+            self._operator.assemble()
+            self._operator.probe()
+        finally:
+            self.rho.x.array[:] = held
+        self._inputs.forget()
 
-    def _solve_linear(self, verdict: int) -> None:
-        renewed = (
-            self._matrix_is_generic
-            or bool(verdict & _MATRIX)
-            or (self._rho_in_matrix and bool(verdict & _RHO))
-        )
+    def _solve_linear(self, change: Change) -> None:
+        renewed = bool(change & Change.MATRIX) or (self._rho_in_matrix and bool(change & Change.RHO))
         if renewed:
             self._operator.assemble()
-            self._matrix_is_generic = False
         for case, depends in enumerate(self._rho_in_load):
-            if verdict & _LOAD or (depends and verdict & _RHO) or (verdict & _LIFTED and renewed):
-                self._assemble_load(case, bool(verdict & _LIFTED))
+            if change & Change.LOAD or (depends and change & Change.RHO) or (self._lifted and renewed):
+                self._assemble_load(case)
         self._operator.solve_together([b.vec for b in self._loads], [u.vec for u in self._fields])
         for u in self._fields:
             u.scatter_forward()
 
-    def _assemble_load(self, case: int, lift: bool) -> None:
+    def _assemble_load(self, case: int) -> None:
         b, form, nodal = self._loads[case], self._load_forms[case], self.nodal_loads[case]
         b.assemble([] if form is None else [form], scatter=False)
-        if lift:
+        if self._lifted:
             fem.apply_lifting(b.function.x.array, [self._a], [self.bcs])
         b.add_from_ghosts()
         if nodal is not None:
@@ -312,16 +266,14 @@ class StateProblem(Owner):
             raise InputError(f"the load of case {case} must be finite, got NaN or infinity in it")
         if norm == 0.0:
             raise InputError(
-                f"the load of case {case} must not be zero, got nothing but zeros at free degrees of "
-                "freedom; way out: check "
-                "tags and measures in L, positions of nodal_loads, or use inhomogeneous bcs"
+                f"the load of case {case} must not be zero, got only zeros at free degrees of freedom; "
+                "way out: check tags and measures in L and positions of nodal_loads, or use inhomogeneous bcs"
             )
 
-    def _solve_nonlinear(self, lift: bool) -> None:
+    def _solve_nonlinear(self) -> None:
         if self._newton is None:
             F = self.equation.residual
             assert F is not None
-            self._newton = self.own(
-                Newton(self._operator, self.compile(F), self._a, self._fields[0], self.nodal_loads[0])
-            )
-        self._newton.solve(lift)
+            residual, (u,), (load,) = self.compile(F), self._fields, self.nodal_loads
+            self._newton = self.own(Newton(self._operator, residual, self._a, u, load))
+        self._newton.solve(self._lifted)

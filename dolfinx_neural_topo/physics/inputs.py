@@ -1,0 +1,181 @@
+"""What a state equation reads, and whether it has changed since the last solve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntFlag, auto
+from functools import partial
+
+import numpy as np
+import ufl
+from dolfinx import fem
+from mpi4py import MPI
+
+from dolfinx_neural_topo.errors import agree
+from dolfinx_neural_topo.physics.forms import Equation
+
+
+class Change(IntFlag):
+    """What differs from the last solve; reduced over ranks by "or", so that all ranks do the same."""
+
+    NONE = 0
+    RHO = auto()
+    MATRIX = auto()  # another input of the bilinear form (or the residual)
+    LOAD = auto()
+    LIFTED = auto()  # Dirichlet values are not all zero (a fact, not a change)
+    WRITE = auto()  # the density function holds something else than the density given
+    SHAPE = auto()
+    NAN = auto()
+
+
+class Snapshot:
+    """Copies of arrays, to compare with what they are now.
+
+    Args:
+        read: Functions that return the arrays.
+    """
+
+    def __init__(self, read: Iterable[Callable[[], np.ndarray]]):
+        self._read = list(read)
+        self._kept: list[np.ndarray] | None = None
+
+    def changed(self) -> bool:
+        """Return whether something differs on this rank from what was last taken."""
+        if self._kept is None:
+            return True
+        return not all(
+            np.array_equal(kept, read()) for kept, read in zip(self._kept, self._read, strict=True)
+        )
+
+    def take(self) -> None:
+        """Copy all arrays as they are now."""
+        if self._kept is None:
+            self._kept = [np.array(read()) for read in self._read]
+        else:
+            for kept, read in zip(self._kept, self._read, strict=True):
+                np.copyto(kept, read())
+
+    def forget(self) -> None:
+        """Count as changed until the next `take`."""
+        self._kept = None
+
+
+class Inputs:
+    """Density, constants, coefficients, boundary values and nodal loads of an equation.
+
+    Args:
+        equation: State equation.
+        rho: Its density.
+        bcs: Dirichlet conditions.
+        nodal_loads: Nodal loads of the load cases.
+    """
+
+    def __init__(
+        self,
+        equation: Equation,
+        rho: fem.Function,
+        bcs: Sequence[fem.DirichletBC],
+        nodal_loads: Sequence[fem.Function | None],
+    ):
+        self.rho, self._bcs = rho, bcs
+        self.comm: MPI.Comm = rho.function_space.mesh.comm
+        self._held = rho.x.array[: rho.function_space.dofmap.index_map.size_local]
+        self._given = self._held
+        self._bc_values = np.zeros_like(equation.states[0].x.array)
+        known = [rho, *equation.states]
+        forces = [partial(_array, load) for load in nodal_loads if load is not None]
+        self._rho = Snapshot([lambda: self._given])
+        self._matrix = Snapshot(_readers([equation.a, equation.residual], known))
+        self._load = Snapshot([self._boundary_values, *forces, *_readers(equation.loads, known)])
+
+    def receive(self, rho: np.ndarray | None) -> Change:
+        """Take a density and say what has changed since the last `take`, the same on all ranks.
+
+        Args:
+            rho: Density on owned cells, or None for what the density function holds.
+
+        Raises:
+            InputError: Another shape, or NaN or infinity.
+
+        Note: Collective.
+        """
+        held = self._held
+        self._given = held if rho is None else np.asarray(rho, dtype=np.float64)
+        change = self._compare()
+        if self.comm.size > 1:
+            change = Change(self.comm.allreduce(int(change), op=MPI.BOR))
+        if change & (Change.SHAPE | Change.NAN):
+            agree(self.comm, self._problem())
+        if change & (Change.WRITE | Change.RHO):
+            held[:] = self._given
+            self.rho.x.scatter_forward()
+        self._given = held
+        return change
+
+    def _compare(self) -> Change:
+        given, change = self._given, Change.NONE
+        if given.shape != self._held.shape:
+            return Change.SHAPE
+        for happened, flag in (
+            (not np.isfinite(given).all(), Change.NAN),
+            (self._rho.changed(), Change.RHO),
+            (given is not self._held and not np.array_equal(given, self._held), Change.WRITE),
+            (self._matrix.changed(), Change.MATRIX),
+            (self._load.changed(), Change.LOAD),
+            (self._boundary_values().any(), Change.LIFTED),
+        ):
+            if happened:
+                change |= flag
+        return change
+
+    def _problem(self) -> str | None:
+        given, shape = self._given, self._held.shape
+        if given.shape != shape:
+            return f"rho must have shape {shape}, one number for each owned cell, got {given.shape}"
+        bad = np.count_nonzero(~np.isfinite(given))
+        return f"rho must be finite, got NaN or infinity in {bad} cells" if bad else None
+
+    def take(self) -> None:
+        """Remember the inputs as those of a finished solve."""
+        for snapshot in (self._rho, self._matrix, self._load):
+            snapshot.take()
+
+    def forget(self) -> None:
+        """Let everything count as changed, until the next `take`."""
+        for snapshot in (self._rho, self._matrix, self._load):
+            snapshot.forget()
+
+    def lifted(self) -> bool:
+        """Return whether some Dirichlet value is not zero now.
+
+        Note: Collective.
+        """
+        return self.comm.allreduce(bool(self._boundary_values().any()), op=MPI.LOR)
+
+    def _boundary_values(self) -> np.ndarray:
+        for bc in self._bcs:
+            bc.set(self._bc_values, None, 1.0)
+        return self._bc_values
+
+
+def _array(function: fem.Function) -> np.ndarray:
+    return function.x.array
+
+
+def _value(constant: fem.Constant) -> np.ndarray:
+    return constant.value
+
+
+def _readers(
+    forms: Iterable[ufl.Form | None], known: Iterable[fem.Function]
+) -> list[Callable[[], np.ndarray]]:
+    """Return readers of all coefficients and constants of forms, each once, without the known ones."""
+    seen = {id(function) for function in known}
+    readers: list[Callable[[], np.ndarray]] = []
+    for form in forms:
+        for read, things in (
+            ((_array, form.coefficients()), (_value, form.constants())) if form is not None else ()
+        ):
+            readers += [partial(read, thing) for thing in things if id(thing) not in seen]
+            seen |= {id(thing) for thing in things}
+    return readers
