@@ -17,10 +17,10 @@ _ROUNDING = 1e-12
 class GCMMA(MMA):
     """MMA with inner iterations until the approximations are conservative.
 
-    A minimizer at which objective or a constraint turns out larger than its approximation is refused, and the
-    approximation of that function gets more curvature. From a feasible start all iterates are feasible, the
-    objective never rises, and the iterates converge to a point that fulfils the optimality conditions. Every refused
-    point costs an evaluation.
+    A minimizer at which objective or a constraint turns out larger than its approximation is refused, and
+    the approximation of that function gets more curvature. From a feasible start all iterates are feasible,
+    the objective never rises, and the iterates converge to a point that fulfils the optimality conditions.
+    Every refused point costs an evaluation.
 
     Args:
         move: See `MMA`.

@@ -18,13 +18,14 @@ _CAUTION = 0.1  # of the way from the asymptotes to the iterate, where no new it
 class MMA(Method):
     """Minimize successive separable convex approximations with moving asymptotes; any number of constraints.
 
-    Objective and constraints are approximated around the iterate by sums of p / (U - x) and q / (x - L). The asymptotes
-    L and U move away from a variable that keeps its direction and towards one that oscillates. Only numbers of the
-    size of the constraints cross ranks.
+    Objective and constraints are approximated around the iterate by sums of p / (U - x) and q / (x - L). The
+    asymptotes L and U move away from a variable that keeps its direction and towards one that oscillates.
+    Only numbers of the size of the constraints cross ranks.
 
     Args:
         move: Largest change of a variable per step, relative to its range.
-        growth: Factor on the distance of the asymptotes of a variable that keeps its direction (Svanberg: 1.2).
+        growth: Factor on the distance of the asymptotes of a variable that keeps its direction (Svanberg:
+            1.2).
         shrink: Factor for a variable that oscillates.
         initial: First distance of the asymptotes, relative to the range.
 

@@ -4,8 +4,8 @@
     subject to  sum_j p_ij / (U_j - x_j) + q_ij / (x_j - L_j)  -  y_i  <=  b_i,   i = 1..m
                 alpha_j <= x_j <= beta_j,   y_i >= 0
 
-For given multipliers the minimizing x and y are explicit, entry by entry, so the dual is a concave function of m numbers.
-One evaluation of it costs a pass over this rank's entries and a single reduction of 2 + 2 m + m^2 numbers.
+For given multipliers the minimizing x and y are explicit, entry by entry, so the dual is a concave function
+of m numbers. An evaluation of it is a pass over this rank's entries and one reduction of 1 + m + m^2 numbers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _GROWTH = 10.0  # largest factor of a multiplier in one step
 
 @dataclass(frozen=True)
 class Dual:
-    """The dual at given multipliers: value (with the error it may have), gradient, negative Hessian, and x."""
+    """The dual at given multipliers: value (and its rounding error), gradient, negative Hessian, and x."""
 
     value: float
     error: float

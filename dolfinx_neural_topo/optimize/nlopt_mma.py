@@ -14,8 +14,8 @@ from dolfinx_neural_topo.optimize.threaded import Function, LibraryMethod
 class NLoptMMA(LibraryMethod):
     """Run NLopt's `LD_MMA`, a globally convergent MMA with conservative approximations.
 
-    A baseline: on several ranks each holds and optimizes the whole vector, in canonical order, so that the result
-    does not depend on the number of ranks beyond rounding. For large problems use `MMA`.
+    A baseline: on several ranks each holds and optimizes the whole vector, in canonical order, so that the
+    result does not depend on the number of ranks beyond rounding. For large problems use `MMA`.
 
     Args:
         tolerance: Violation of a constraint that NLopt accepts.
