@@ -51,9 +51,9 @@ def contains_space(V: fem.FunctionSpace, bc: fem.DirichletBC) -> bool:
     return bool(V._cpp_object.contains(bc.function_space))
 
 
-def same_mesh(f: fem.Function | fem.FunctionSpace, g: fem.Function | fem.FunctionSpace) -> bool:
-    """Return whether two functions (or spaces) live on the same mesh object."""
-    return f.ufl_domain() is g.ufl_domain() or f.ufl_domain() == g.ufl_domain()
+def same_mesh(V: fem.FunctionSpace, W: fem.FunctionSpace) -> bool:
+    """Return whether two spaces live on the same mesh object."""
+    return V.mesh.ufl_domain() == W.mesh.ufl_domain()
 
 
 def cell_types(mesh) -> list[str]:

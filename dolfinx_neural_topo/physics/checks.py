@@ -56,7 +56,7 @@ def _mesh_problem(mesh: Any) -> str | None:
 
 def check_conditions(V: fem.FunctionSpace, rho: fem.Function, bcs: Any, nodal_loads: Any) -> str | None:
     """Return what is wrong with boundary conditions and nodal loads on V, or None."""
-    if not _dolfinx.same_mesh(V, rho):
+    if not _dolfinx.same_mesh(V, rho.function_space):
         return "rho must live on the mesh of the state, got a density on another mesh"
     if isinstance(bcs, fem.DirichletBC) or not isinstance(bcs, Sequence):
         return f"bcs must be a sequence of fem.DirichletBC, got {type(bcs).__name__}; way out: bcs=[bc]"

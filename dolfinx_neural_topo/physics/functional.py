@@ -92,11 +92,11 @@ class ReducedFunctional(Owner):
         state, J = self.state, self._J_ufl
         v = ufl.TestFunction(state.V)
         self._lmbdas = [self.own(Field(fem.Function(state.V, name="lmbda"))) for _ in self._cases]
-        total = J
+        parts = [J]
         for case, lmbda in zip(self._cases, self._lmbdas, strict=True):
-            total = total - state.equation.residual_at(case, lmbda.function)
+            parts.append(-state.equation.residual_at(case, lmbda.function))
         self._dJ_du = [state.compile(ufl.derivative(J, state.states[case], v)) for case in self._cases]
-        return Sensitivity(total, state)
+        return Sensitivity(parts, state)
 
 
 class Compliance(Owner):
@@ -179,25 +179,30 @@ class Compliance(Owner):
         for weight, u, L in zip(self.weights, equation.states, equation.loads, strict=True):
             work = -float(weight) * ufl.action(ufl.action(equation.a, u), u)
             total = total + (work if L is None else work + 2 * float(weight) * ufl.action(L, u))
-        return Sensitivity(total, self.state)
+        return Sensitivity([total], self.state)
 
 
 class Sensitivity:
-    """Derivative of a scalar form with respect to the density at fixed states, as a linear form on DG0.
+    """Derivative of a sum of scalar forms with respect to the density at fixed states, as linear forms on DG0.
+
+    The parts are compiled apart, because DOLFINx wants one set of facet tags in a form, and that of a functional
+    may be another one than that of the loads.
 
     Args:
-        form: UFL form without test functions.
+        parts: UFL forms without test functions.
         state: Problem whose density it is.
 
     Note: Collective.
     """
 
-    def __init__(self, form: ufl.Form, state: StateProblem):
+    def __init__(self, parts: Sequence[ufl.Form], state: StateProblem):
         space = state.rho.function_space
-        derivative = expand_derivatives(ufl.derivative(form, state.rho, ufl.TestFunction(space)))
-        self._form = None if derivative.empty() else state.compile(derivative)
+        v = ufl.TestFunction(space)
+        forms = [expand_derivatives(ufl.derivative(part, state.rho, v)) for part in parts]
+        forms = [form for form in forms if not form.empty()]
+        self._forms = [state.compile(form) for form in forms]
         # Facet integrals add to the cells on both sides, one of which may belong to another rank.
-        self._scatter = any(integral.integral_type() != "cell" for integral in derivative.integrals())
+        self._scatter = any(part.integral_type() != "cell" for form in forms for part in form.integrals())
         self._work = fem.Function(space)
         self._num_owned = state.num_owned_cells
 
@@ -208,8 +213,8 @@ class Sensitivity:
         """
         x = self._work.x
         x.array[:] = 0.0
-        if self._form is not None:
-            fem.assemble_vector(x.array, self._form)
+        for form in self._forms:
+            fem.assemble_vector(x.array, form)
         if self._scatter:
             x.scatter_reverse(la.InsertMode.add)
         return x.array[: self._num_owned].copy()

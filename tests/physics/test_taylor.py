@@ -1,0 +1,84 @@
+"""Every gradient is that of its functional: the Taylor remainder vanishes at second order."""
+
+import numpy as np
+import physics_problems as problems
+import pytest
+
+from dolfinx_neural_topo.physics import taylor_test
+
+TIGHT = {"solver": "amg", "petsc_options": {"ksp_rtol": 1e-12}}
+
+CASES = {
+    "plane stress, quadrilaterals": (problems.cantilever, {}),
+    "plane strain, triangles": (problems.cantilever, {"cell": "triangle", "model": "plane_strain"}),
+    "hexahedra": (problems.cantilever, {"cell": "hexahedron"}),
+    "tetrahedra": (problems.cantilever, {"cell": "tetrahedron"}),
+    "iterative 2D": (problems.cantilever, TIGHT),
+    "iterative hexahedra": (problems.cantilever, {"cell": "hexahedron", **TIGHT}),
+    "iterative tetrahedra": (problems.cantilever, {"cell": "tetrahedron", **TIGHT}),
+    "two load cases": (problems.two_loads, {}),
+    "two load cases, hexahedra, iterative": (problems.two_loads, {"cell": "hexahedron", **TIGHT}),
+    "two load cases, coupled": (problems.two_loads_mixed_functional, {}),
+    "self-weight": (problems.self_weight, {}),
+    "self-weight, iterative": (problems.self_weight, TIGHT),
+    "mechanism": (problems.inverter, {}),
+    "mechanism, tetrahedra": (problems.inverter, {"cell": "tetrahedron"}),
+    "mechanism, iterative": (problems.inverter, TIGHT),
+    "stress norm": (problems.stress_norm, {}),
+    "stress norm, plane strain": (problems.stress_norm, {"model": "plane_strain"}),
+    "stress norm, hexahedra": (problems.stress_norm, {"cell": "hexahedron"}),
+    "heat": (problems.heat_sink, {}),
+    "heat, tetrahedra, iterative": (problems.heat_sink, {"cell": "tetrahedron", **TIGHT}),
+    "boundary values": (problems.hot_wall, {}),
+    "boundary values, iterative": (problems.hot_wall, TIGHT),
+    "convection": (problems.convection, {}),
+    "Stokes": (problems.pipe, {}),
+    "Stokes, triangles": (problems.pipe, {"cell": "triangle"}),
+    "finite strain": (problems.large_beam, {}),
+    "finite strain, tetrahedra": (problems.large_beam, {"cell": "tetrahedron"}),
+    "finite strain, linear void": (problems.large_beam, {"gamma": True}),
+    "finite strain, boundary values": (problems.large_beam_by_boundary, {}),
+    "facets": (problems.on_facets, {}),
+}
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("case", CASES)
+def test_remainder_is_of_second_order(case):
+    build, options = CASES[case]
+    with build(**options) as problem:
+        orders = taylor_test(problem.functional, step=5e-3)
+    assert (orders > 1.9).all(), orders
+    assert np.isfinite(orders).all(), "a functional that is linear in the density shows nothing"
+
+
+def test_a_wrong_gradient_is_found():
+    class Wrong:
+        def __init__(self, functional):
+            self.comm, self.state, self.value = functional.comm, functional.state, functional.value
+            self.functional = functional
+
+        def value_and_gradient(self, rho):
+            value, gradient = self.functional.value_and_gradient(rho)
+            return value, 1.01 * gradient
+
+    with problems.cantilever() as problem:
+        orders = taylor_test(Wrong(problem.functional), step=1e-4)
+    assert orders[-1] < 1.2
+
+
+def test_a_linear_functional_has_infinite_order():
+    import ufl
+
+    from dolfinx_neural_topo.physics import ReducedFunctional
+
+    with problems.heat_sink() as problem:
+        orders = taylor_test(ReducedFunctional(problem.state.rho * ufl.dx, problem.state))
+    assert np.isinf(orders).all()
+
+
+def test_the_density_is_back_afterwards():
+    with problems.cantilever() as problem:
+        rho = np.full(problem.state.num_owned_cells, 0.4)
+        taylor_test(problem.functional, rho)
+        assert np.array_equal(problem.state.rho.x.array[: rho.size], rho)
