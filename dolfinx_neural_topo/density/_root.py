@@ -11,7 +11,7 @@ from scipy.special import expit, logit
 from dolfinx_neural_topo.density._communication import sum_replicated
 from dolfinx_neural_topo.errors import SolverError
 
-_BINS = 1024
+_BINS = 2048
 _FINE = 0.125
 _SATURATED = 45.0  # sigmoid(-45) = 3e-20: below rounding beside any allowed volume fraction
 
@@ -41,11 +41,11 @@ def locate(
     shift = logit(fraction) - 0.5 * (lowest + highest)
     low, high = lowest, highest
     while high - low > _FINE:
-        width = (high - low) / _BINS
+        width = (1.0 + 1e-9) * (high - low) / _BINS  # so that the largest logit is inside
         bins = np.clip(np.floor((logits - low) / width), -1.0, _BINS).astype(np.int64) + 1
         masses = sum_replicated(comm, np.bincount(bins, weights=weights, minlength=_BINS + 2))
         centers = low + width * (np.arange(_BINS) + 0.5)
-        shift = _histogram_root(masses, centers, fraction)
+        shift = _histogram_root(masses, centers, shift, fraction)
         if width <= _FINE:
             break
         low = max(lowest, -shift - width - _SATURATED)
@@ -53,17 +53,16 @@ def locate(
     return shift
 
 
-def _histogram_root(masses: np.ndarray, centers: np.ndarray, fraction: float) -> float:
+def _histogram_root(masses: np.ndarray, centers: np.ndarray, start: float, fraction: float) -> float:
     """Root for logits concentrated at bin centres; the first and last mass are saturated at 0 and 1."""
     total = masses.sum()
-    start = np.searchsorted(np.cumsum(masses), (1.0 - fraction) * total)
     inside, above = masses[1:-1], masses[-1]
 
     def mean(shift: float) -> tuple[float, float]:
         rho = expit(centers + shift)
         return (inside @ rho + above) / total, inside @ (rho * (1.0 - rho)) / total
 
-    return newton(mean, -centers[np.clip(start - 1, 0, _BINS - 1)], fraction, tolerance=1e-13)
+    return newton(mean, start, fraction, tolerance=1e-13)
 
 
 def newton(
