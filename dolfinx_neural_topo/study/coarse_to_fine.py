@@ -21,6 +21,9 @@ SMALLEST_RADIUS = 1.5
 
 FILTER_RADIUS = 2.0
 
+CLIP = 1e-3
+"""Distance from 0 and 1 that enlarged densities keep, so that the next level can move them."""
+
 
 def coarse_to_fine(job: Job) -> Outcome:
     """Optimize by MMA on ever finer grids, each from the enlarged design of the one before.
@@ -28,13 +31,8 @@ def coarse_to_fine(job: Job) -> Outcome:
     Levels that the task's size does not allow are left out. Each level obeys the physical volume of its own
     grid.
 
-    Raises:
-        InputError: The start is not uniform.
-
     Note: Collective.
     """
-    if job.key.start != "uniform":
-        raise InputError(f"coarse-to-fine starts from the uniform density, got start {job.key.start!r}")
     evaluations, weighted, solves = 0, 0.0, 0
     rho_design = None
     for factor, share in (*LEVELS, (1, 1.0)):
@@ -47,10 +45,12 @@ def coarse_to_fine(job: Job) -> Outcome:
             continue
         radius = max(FILTER_RADIUS / factor, SMALLEST_RADIUS)
         with build(task, job.comm, filter_radius=radius, constrain="physical") as built:
-            variables = built.design
-            if rho_design is not None:
-                start = enlarge(rho_design, task.image_shape)
-                variables = StartingAt(built.design, _feasible(built, start))
+            if rho_design is None:
+                logits = job.start_logits(task.image_shape)
+            else:
+                inside = np.clip(enlarge(rho_design, task.image_shape), CLIP, 1.0 - CLIP)
+                logits = np.log(inside / (1.0 - inside))
+            variables = built.design if logits is None else StartingAt.logits(built, logits)
             result = optimize.minimize(variables, optimize.MMA(), **job.options(budget, f"-{factor}"))
             outcome = Outcome.of(result, built)
         rho_design = outcome.rho_design
@@ -59,7 +59,14 @@ def coarse_to_fine(job: Job) -> Outcome:
         solves += outcome.solves
         if outcome.interrupted:
             break
-    return replace(outcome, evaluations=evaluations, equivalent_evaluations=weighted, solves=solves)
+    on_coarse_grids = [np.inf] * (evaluations - len(outcome.history))
+    return replace(
+        outcome,
+        evaluations=evaluations,
+        equivalent_evaluations=weighted,
+        solves=solves,
+        history=on_coarse_grids + outcome.history,
+    )
 
 
 def enlarge(image: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
@@ -67,10 +74,3 @@ def enlarge(image: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDArr
     for axis, cells in enumerate(shape):
         image = np.repeat(image, cells // image.shape[axis], axis=axis)
     return image
-
-
-def _feasible(built, image: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return densities of owned design cells with exactly the allowed volume, by shifting their logits."""
-    inside = np.clip(built.grid.to_cells(image), 1e-3, 1.0 - 1e-3)
-    rho_design = built.design.design_from_logits(np.log(inside / (1.0 - inside)))
-    return rho_design[built.domain.design]

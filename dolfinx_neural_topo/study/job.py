@@ -54,14 +54,18 @@ class Job:
             options["checkpoint_every"] = CHECKPOINT_EVERY
         return options
 
-    def start_logits(self) -> npt.NDArray[np.float64] | None:
-        """Return the logits of the untrained network the start names, an image; None for the uniform one."""
+    def start_logits(self, shape: tuple[int, ...] | None = None) -> npt.NDArray[np.float64] | None:
+        """Return the logits of the untrained network the start names, or None for the uniform start.
+
+        Args:
+            shape: Shape of the image; that of the task if None.
+        """
         seed = network_seed(self.key.start)
         if seed is None:
             return None
         from dolfinx_neural_topo.networks import PaperCNN
 
-        return PaperCNN(self.task.image_shape, seed=seed)().detach().numpy().astype(np.float64)
+        return PaperCNN(shape or self.task.image_shape, seed=seed)().detach().numpy().astype(np.float64)
 
 
 def network_seed(start: str) -> int | None:
@@ -118,7 +122,7 @@ class Outcome:
             evaluations=result.evaluations,
             equivalent_evaluations=float(result.evaluations),
             solves=result.solves,
-            history=result.history.running_minimum().tolist(),
+            history=[float(value) for value in result.history.running_minimum()],
             reason=result.reason,
             interrupted=result.interrupted,
         )
@@ -135,6 +139,15 @@ class StartingAt:
     def __init__(self, design: Any, x: npt.NDArray[np.float64]):
         self._design = design
         self._x = x
+
+    @classmethod
+    def logits(cls, built: BuiltTask, image: npt.NDArray[np.float64]) -> StartingAt:
+        """Return a design that starts from the densities logits stand for, which meet the volume exactly.
+
+        Note: Collective.
+        """
+        rho_design = built.design.design_from_logits(built.grid.to_cells(image))
+        return cls(built.design, rho_design[built.domain.design])
 
     def initial(self) -> npt.NDArray[np.float64]:
         """Return the start, a copy."""

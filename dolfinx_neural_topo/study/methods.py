@@ -69,11 +69,14 @@ def _network(network: str, optimizer: str, **kwargs: Any) -> Callable[[Job, Buil
 
 def _pixel_logits(job: Job, built: BuiltTask) -> tuple[Any, Any]:
     """One logit a pixel; the paper starts them all at the volume fraction."""
+    import torch
+
     from dolfinx_neural_topo.bridge import NeuralDesign, PixelTransfer
     from dolfinx_neural_topo.networks import PixelLogits
 
     start = job.start_logits()
-    network = PixelLogits(job.task.image_shape, job.task.volume_fraction if start is None else start)
+    value = job.task.volume_fraction if start is None else torch.from_numpy(start)
+    network = PixelLogits(job.task.image_shape, value)
     return NeuralDesign(built.design, network, PixelTransfer(built.grid)), optimize.SciPyLBFGSB()
 
 
@@ -82,10 +85,8 @@ def _densities(optimizer: str) -> Callable[[Job, BuiltTask], tuple[Any, Any]]:
 
     def prepare(job: Job, built: BuiltTask) -> tuple[Any, Any]:
         start = job.start_logits()
-        if start is None:
-            return built.design, getattr(optimize, optimizer)()
-        rho_design = built.design.design_from_logits(built.grid.to_cells(start))
-        return StartingAt(built.design, rho_design[built.domain.design]), getattr(optimize, optimizer)()
+        variables = built.design if start is None else StartingAt.logits(built, start)
+        return variables, getattr(optimize, optimizer)()
 
     return prepare
 

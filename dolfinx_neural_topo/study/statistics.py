@@ -79,7 +79,7 @@ def table(records: Iterable[Record], kind: str, quantity: str = "compliance") ->
 
 
 def relative_errors(values: Table, methods: Iterable[str]) -> dict[str, npt.NDArray[np.float64]]:
-    """Return value / lowest value of the task - 1 of each method, on the tasks that all of them have.
+    """Return (value - lowest) / |lowest| of each method, on the tasks that all of them have.
 
     Returns:
         Method to errors, shape (number of common tasks,), in the order of the tasks.
@@ -87,7 +87,7 @@ def relative_errors(values: Table, methods: Iterable[str]) -> dict[str, npt.NDAr
     methods = list(methods)
     common = [row for row in values.values() if all(name in row for name in methods)]
     lowest = np.array([min(row[name] for name in methods) for row in common])
-    return {name: np.array([row[name] for row in common]) / lowest - 1.0 for name in methods}
+    return {name: (np.array([row[name] for row in common]) - lowest) / np.abs(lowest) for name in methods}
 
 
 def wins(errors: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, int]:

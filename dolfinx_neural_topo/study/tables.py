@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+import numpy as np
+import numpy.typing as npt
+
 from dolfinx_neural_topo.study import statistics
 from dolfinx_neural_topo.study.published import PAPER_METHODS, published
 from dolfinx_neural_topo.study.store import Record
@@ -57,9 +60,10 @@ def by_task(records: Iterable[Record]) -> TextTable:
         header.append(name)
         header += [f"{name}, published"] if _method(name) in PAPER_METHODS else []
     caption = (
-        "Compliance of each method: median over seeds [lowest to highest] / best of all seeds and starts. * marks "
-        "designs whose physical volume exceeds the limit, with the best compliance at exactly the allowed volume "
-        "behind. Published: typical / best of the paper's ensemble, at 1000 evaluations."
+        "Compliance of each method: median over seeds [lowest to highest] / best of all seeds and starts."
+        " * marks designs whose physical volume exceeds the limit, with the best compliance at exactly "
+        "the allowed volume behind. Published: typical / best of the paper's ensemble, at 1000 "
+        "evaluations."
     )
     return TextTable(caption, header, rows)
 
@@ -117,14 +121,15 @@ def summary(records: Sequence[Record], quantity: str, title: str) -> TextTable:
         "within",
     ]
     caption = (
-        f"{title}: relative error to the best of the methods listed, over the tasks that all of them have (their "
-        f"number in brackets), and on how many tasks a method is within {statistics.WIN:.1%} of the best. "
-        "Published: the same statistics of the paper's four methods among themselves, on the same tasks."
+        f"{title}: relative error to the best of the methods listed, over the tasks that all of them have "
+        f"(their number in brackets), and on how many tasks a method is within {statistics.WIN:.1%} of the"
+        " best. Published: the same statistics of the paper's four methods among themselves, on the same "
+        "tasks."
     )
     return TextTable(caption, header, rows)
 
 
-def _score(errors: Mapping[str, Sequence[float]], name: str) -> list[str]:
+def _score(errors: Mapping[str, npt.NDArray[np.float64]], name: str) -> list[str]:
     if name not in errors or not len(errors[name]):
         return ["", "", ""]
     values = list(errors[name])
@@ -191,10 +196,11 @@ def quality(records: Sequence[Record]) -> TextTable:
     header = ["method", "greyness", "in one piece", "pieces", "0-1 / grey", "0-1 below twice grey"]
     header += ["volume exceeded", "exact volume / own", "largest difference"]
     caption = (
-        "Final designs analysed anew: greyness 4 rho (1 - rho); pieces of the design thresholded at exactly the "
-        "allowed volume; its compliance over that of the grey design (medians; a cut bar makes it huge); designs "
-        "above the allowed physical volume, and compliance at exactly that volume over their own; largest relative "
-        "difference between the compliance reported and the one analysed."
+        "Final designs analysed anew: greyness 4 rho (1 - rho); pieces of the design thresholded at "
+        "exactly the allowed volume; its compliance over that of the grey design (medians; a cut bar "
+        "makes it huge); designs above the allowed physical volume, and compliance at exactly that volume"
+        " over their own; largest relative difference between the compliance reported and the one "
+        "analysed."
     )
     return TextTable(caption, header, rows)
 
@@ -243,6 +249,12 @@ def environments(records: Sequence[Record]) -> dict[str, str]:
     """Return a letter for each combination of commit, versions, BLAS, ranks, threads and machine."""
     found = dict.fromkeys(_environment(run) for run in statistics.finished(records))
     return {text: _letters(number) for number, text in enumerate(found)}
+
+
+def environment_table(records: Sequence[Record]) -> TextTable:
+    """What the letters in the list of runs stand for."""
+    rows = [[letter, text] for text, letter in environments(records).items()]
+    return TextTable("Environments of the runs.", ["environment", "what it was"], rows)
 
 
 def _letters(number: int) -> str:

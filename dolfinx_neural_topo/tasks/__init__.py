@@ -34,6 +34,7 @@ from dolfinx_neural_topo.tasks.buildings import (
     staircase,
 )
 from dolfinx_neural_topo.tasks.catalogue import FAMILIES, OTHER_TASKS, PAPER_TASKS, find_tasks, get_task
+from dolfinx_neural_topo.tasks.other import double_pipe, heat_sink, mechanism_inverter, pipe_bend
 from dolfinx_neural_topo.tasks.sketch import Task
 from dolfinx_neural_topo.tasks.solids import bridge_3d, cantilever_3d, mbb_beam_3d, torsion_3d
 
@@ -55,18 +56,22 @@ __all__ = [
     "column",
     "crane",
     "dam",
+    "double_pipe",
     "drawbridge",
     "find_tasks",
     "free_suspended_bridge",
     "get_task",
     "ground_structure",
+    "heat_sink",
     "hoop",
     "l_shape",
     "mbb_beam",
     "mbb_beam_3d",
+    "mechanism_inverter",
     "michell_centered_below",
     "michell_centered_both",
     "multistory_building",
+    "pipe_bend",
     "pure_bending_moment",
     "ramp",
     "roof",

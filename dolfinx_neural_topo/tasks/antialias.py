@@ -59,5 +59,5 @@ def circle(i0: int, j0: int, radius: int) -> Coverage:
     for p, q, c in octant:  # where octants meet, the later value stands, as in scikit-image
         coverage.update({(s * a, t * b): c for a, b in ((p, q), (q, p)) for s in (1, -1) for t in (1, -1)})
     kept = [(p, q, c) for (p, q), c in coverage.items() if c > 0.0]
-    i, j, weight = (np.array(column) for column in zip(*kept, strict=True))
-    return i + i0, j + j0, weight
+    nodes = np.array([(i0 + p, j0 + q) for p, q, _ in kept])
+    return nodes[:, 0], nodes[:, 1], np.array([c for _, _, c in kept])

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from dolfinx import fem
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
 from dolfinx_neural_topo.density import CellGrid, ConeFilter, Design, DesignDomain
-from dolfinx_neural_topo.physics import Compliance, StateProblem, elasticity, simp
-from dolfinx_neural_topo.tasks.sketch import Task, Y
-
-POISSON_RATIO = 0.3
+from dolfinx_neural_topo.physics import StateProblem
+from dolfinx_neural_topo.tasks.sketch import Task
+from dolfinx_neural_topo.tasks.states import STATES
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,7 @@ class BuiltTask:
 
         Note: Collective.
         """
+        self.functional.destroy()
         self.state.destroy()
 
     def __enter__(self) -> BuiltTask:
@@ -89,8 +88,8 @@ def build(
     grid = CellGrid(mesh, task.image_shape)
     void = None if task.void is None else grid.to_cells(task.void)
     domain = DesignDomain(rho, volume_fraction=task.volume_fraction, void=void)
-    state = _elasticity(task, rho, penalty, petsc_options_prefix=petsc_options_prefix, solver=solver)
-    functional = Compliance(state)
+    options = {"petsc_options_prefix": petsc_options_prefix, "solver": solver}
+    state, functional = STATES[task.physics](task, rho, penalty, **options)
     design = Design(functional, domain, filter=ConeFilter(domain, filter_radius), constrain=constrain)
     return BuiltTask(task, design, grid, domain, state, functional)
 
@@ -100,63 +99,7 @@ def create_mesh(task: Task, comm: MPI.Comm) -> dmesh.Mesh:
 
     Note: Collective.
     """
-    corners = [np.zeros(task.dim), np.array(task.shape, dtype=np.float64)]
+    corners: list[Any] = [np.zeros(task.dim), np.array(task.shape, dtype=np.float64)]
     if task.dim == 2:
         return dmesh.create_rectangle(comm, corners, task.shape, dmesh.CellType.quadrilateral)
-    return dmesh.create_box(comm, corners, task.shape, dmesh.CellType.hexahedron)
-
-
-def _elasticity(task: Task, rho: fem.Function, penalty: float | fem.Constant, **options: Any) -> StateProblem:
-    """Linear elasticity of unit thickness with nodal loads."""
-    mesh = rho.function_space.mesh
-    V = fem.functionspace(mesh, ("Lagrange", 1, (task.dim,)))
-    model = "plane_stress" if task.dim == 2 else "3d"
-    a = elasticity.bilinear_form(V, simp(rho, penalty=penalty), POISSON_RATIO, model=model)
-    return StateProblem((a, None), rho, bcs=supports(task, V), nodal_loads=[loads(task, V)], **options)
-
-
-def supports(task: Task, V: fem.FunctionSpace) -> list[fem.DirichletBC]:
-    """Return zero Dirichlet conditions on a first-order Lagrange space, one for each supported component."""
-    zero = np.zeros((), dtype=np.float64)
-    conditions = []
-    for component in range(V.dofmap.index_map_bs):
-        nodes = task.fixed[task.fixed[:, -1] == component, :-1]
-        _, dofs = _find(task, V, nodes)
-        unrolled = (dofs * V.dofmap.index_map_bs + component).astype(np.int32)
-        if len(nodes):
-            space = V if V.dofmap.index_map_bs == 1 else V.sub(component)
-            conditions.append(fem.dirichletbc(zero, unrolled, space))
-    return conditions
-
-
-def loads(task: Task, V: fem.FunctionSpace) -> fem.Function:
-    """Return the nodal loads as a function whose degrees of freedom are forces, ghosts included."""
-    load = fem.Function(V, name="load")
-    forces = load.x.array.reshape(-1, V.dofmap.index_map_bs)
-    row, dofs = _find(task, V, task.load_at[:, :-1])
-    np.add.at(forces, (dofs, task.load_at[row, -1]), task.load[row])
-    return load
-
-
-def _find(
-    task: Task, V: fem.FunctionSpace, nodes: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Find grid nodes among this rank's degrees of freedom, ghosts included.
-
-    Args:
-        task: The task.
-        V: First-order Lagrange space.
-        nodes: Rows (i, j[, k]), shape (n, dim).
-
-    Returns:
-        Rows of `nodes` that are on this rank and their blocks of degrees of freedom, each of shape (m,).
-    """
-    index = np.rint(V.tabulate_dof_coordinates()[:, : task.dim]).astype(np.int64)
-    index[:, Y] = task.shape[Y] - index[:, Y]
-    sizes = tuple(cells + 1 for cells in task.shape)
-    here = np.ravel_multi_index(tuple(index.T), sizes)
-    wanted = np.ravel_multi_index(tuple(nodes.T), sizes)
-    order = np.argsort(here)
-    place = np.minimum(np.searchsorted(here, wanted, sorter=order), len(here) - 1)
-    row = np.flatnonzero(here[order[place]] == wanted) if len(here) else np.empty(0, dtype=np.int64)
-    return row, order[place[row]] if len(here) else row
+    return dmesh.create_box(comm, corners, list(task.shape), dmesh.CellType.hexahedron)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.tasks import beams, bridges, buildings, solids
+from dolfinx_neural_topo.tasks import beams, bridges, buildings, other, solids
 from dolfinx_neural_topo.tasks.sketch import Task
 
 # The 116 tasks of Hoyer, Sohl-Dickstein and Greydanus (2019), in the order of their table.
@@ -56,6 +56,10 @@ cantilever_3d 32x16x16_0.12 64x32x32_0.12
 mbb_beam_3d 32x16x16_0.2 64x32x32_0.2
 bridge_3d 32x16x16_0.15 64x32x32_0.15
 torsion_3d 32x16x16_0.1 64x32x32_0.1
+heat_sink 64x64_0.4 128x128_0.4
+mechanism_inverter 80x40_0.3 160x80_0.3
+pipe_bend 64x64_0.25 128x128_0.25
+double_pipe 64x64_0.333 96x64_0.333
 """
 
 
@@ -104,6 +108,10 @@ FAMILIES: dict[str, Callable[..., Task]] = {
         solids.mbb_beam_3d,
         solids.bridge_3d,
         solids.torsion_3d,
+        other.heat_sink,
+        other.mechanism_inverter,
+        other.pipe_bend,
+        other.double_pipe,
     )
 }
 """Builders by name; each takes the size in cells, `volume_fraction` and its own parameters."""

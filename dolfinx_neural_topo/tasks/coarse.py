@@ -20,8 +20,13 @@ def coarsen(task: Task, factor: int) -> Task:
     coarser cell is void where more than half of it is.
 
     Raises:
-        InputError: A side is no multiple of `factor`, or fewer than 4 cells would be left along it.
+        InputError: The task has patches instead of nodal loads (mechanism, flow), a side is no multiple of
+            `factor`, or fewer than 4 cells would be left along it.
     """
+    if task.parameters:
+        raise InputError(
+            f"{task.name} cannot be coarsened: {', '.join(task.parameters)} have no coarser form"
+        )
     if any(cells % factor or cells // factor < SMALLEST for cells in task.shape):
         raise InputError(
             f"{task.name} cannot be coarsened by {factor}: each side must be a multiple of it, "
