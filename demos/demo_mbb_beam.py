@@ -1,19 +1,19 @@
 # %% [markdown]
 # # A network designs the MBB beam
 #
-# Half of a simply supported beam, $\Omega = (0, 60) \times (0, 20)$, carries a unit load at the top of its symmetry
-# plane. Where should half of the material go, so that the beam is as stiff as possible?
+# Half of a simply supported beam, $\Omega = (0, 60) \times (0, 20)$, carries a unit load at the top of its
+# symmetry plane. Where should half of the material go, so that the beam is as stiff as possible?
 #
 # $$\min_\rho\; c = \int_\Omega \sigma(u) : \varepsilon(u)\,dx, \qquad
 #   \int_\Omega \sigma(u) : \varepsilon(v)\,dx = f \cdot v \quad \forall v, \qquad
 #   \frac{1}{|\Omega|}\int_\Omega \rho\,dx = \tfrac12$$
 #
-# in plane stress with $\nu = 0.3$ and the SIMP modulus $E(\rho) = E_{\min} + \rho^3 (1 - E_{\min})$; $\rho$ is constant on
-# each of the 1,200 cells and filtered by a cone of radius 2.
+# in plane stress with $\nu = 0.3$ and the SIMP modulus $E(\rho) = E_{\min} + \rho^3 (1 - E_{\min})$; $\rho$
+# is constant on each of the 1,200 cells and filtered by a cone of radius 2.
 #
 # Four methods get 200 evaluations each, on the same physics: a convolutional network whose *weights* are the
-# design variables (Hoyer, Sohl-Dickstein, Greydanus 2019), optimality criteria, the method of moving asymptotes, and L-BFGS on
-# pixels. Run it serially or in parallel:
+# design variables (Hoyer, Sohl-Dickstein, Greydanus 2019), optimality criteria, the method of moving
+# asymptotes, and L-BFGS on pixels. Run it serially or in parallel:
 #
 #     ./with-fenicsx python3 demos/demo_mbb_beam.py
 #     ./with-fenicsx mpirun -n 2 python3 demos/demo_mbb_beam.py
@@ -91,15 +91,14 @@ symmetry = fixed(0, lambda x: np.isclose(x[0], 0.0))
 roller = fixed(1, lambda x: np.isclose(x[0], WIDTH) & np.isclose(x[1], 0.0))
 load = nodal_load(V, [(0.0, HEIGHT)], [(0.0, -1.0)])
 
-state = StateProblem(
-    (a, L), rho, bcs=[symmetry, roller], nodal_loads=[load], petsc_options_prefix="mbb_"
-)
+state = StateProblem((a, L), rho, bcs=[symmetry, roller], nodal_loads=[load], petsc_options_prefix="mbb_")
 compliance = Compliance(state)
 
 # %% [markdown]
 # ## The design
 #
-# The paper holds the mean of the network's density at one half before the filter; OC and MMA hold it after the filter.
+# The paper holds the mean of the network's density at one half before the filter; OC and MMA hold it after
+# the filter.
 
 # %%
 domain = DesignDomain(rho, volume_fraction=0.5)
@@ -140,9 +139,7 @@ if comm.rank == 0:
 # ## Pictures, and files for ParaView
 
 # %%
-images = {
-    f"{name}: {result.objective:.2f}": grid.to_image(result.rho) for name, result in results.items()
-}
+images = {f"{name}: {result.objective:.2f}": grid.to_image(result.rho) for name, result in results.items()}
 plotting.plot_designs(output / "mbb_beam.png", images, columns=2, mirror_left=True, comm=comm)
 plotting.plot_convergence(
     output / "mbb_beam_convergence.png",
@@ -152,22 +149,14 @@ plotting.plot_convergence(
     comm=comm,
 )
 
-
-def as_function(values, name):
-    field = fem.Function(rho.function_space, name=name)
-    field.x.array[: len(values)] = values
-    field.x.scatter_forward()
-    return field
-
-
-fields = [as_function(result.rho, name.replace(" + ", "_")) for name, result in results.items()]
+fields = [io.as_function(result.rho, rho, name=name) for name, result in results.items()]
 io.write_paraview(output / "mbb_beam.xdmf", *fields)
 
 # %% [markdown]
 # ## The numbers this demo stands for
 #
-# From independent implementations on exactly this problem: the uniform design, the history of OC, and where the others
-# end. The network's result depends on its seed; over seeds it lies between 218.6 and 224.7.
+# From independent implementations on exactly this problem: the uniform design, the history of OC, and where
+# the others end. The network's result depends on its seed; over seeds it lies between 218.6 and 224.7.
 
 # %%
 histories = {name: result.history.objective for name, result in results.items()}

@@ -1,7 +1,7 @@
 """Neural topology optimization for DOLFINx.
 
-Public names live in the subpackages and are also reachable from here. They are resolved when first used, so that
-importing the package loads neither torch nor a plotting library.
+Public names live in the subpackages and are also reachable from here. They are resolved when first used, so
+that importing the package loads neither torch nor a plotting library.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ __version__ = "0.1.0.dev0"
 
 _PUBLIC = {
     "errors": ("CheckpointError", "InputError", "NeuralTopoError", "ReplicationError", "SolverError"),
-    "physics": ("Compliance", "ReducedFunctional", "StateProblem", "nodal_load", "ramp", "simp", "taylor_test"),
+    "physics": (
+        "Compliance",
+        "ReducedFunctional",
+        "StateProblem",
+        "nodal_load",
+        "ramp",
+        "simp",
+        "taylor_test",
+    ),
     "density": (
         "CellGrid",
         "ConeFilter",

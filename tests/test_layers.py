@@ -1,6 +1,7 @@
 """The layering of CONTRIBUTING.md, held by the imports themselves."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -67,18 +68,22 @@ def test_imports_never_point_upwards(top):
 
 @pytest.mark.parametrize("top", TORCH_FREE)
 def test_physics_density_and_tasks_never_import_torch(top):
-    wrong = [str(p) for its_top, p in _modules() if its_top == top and "torch" in {n.split(".")[0] for n in _imports(p)}]
+    wrong = [
+        str(p)
+        for its_top, p in _modules()
+        if its_top == top and "torch" in {n.split(".")[0] for n in _imports(p)}
+    ]
     assert not wrong
 
 
 def test_importing_the_package_loads_neither_torch_nor_plotting():
-    code = "import sys, dolfinx_neural_topo; print([m for m in ('torch', 'matplotlib', 'pyvista') if m in sys.modules])"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_serial_environment())
+    code = """
+import sys, dolfinx_neural_topo
+print([name for name in ("torch", "matplotlib", "pyvista") if name in sys.modules])
+"""
+    launcher = ("OMPI_COMM", "PMIX", "PRTE", "PMI_")  # a child of a rank must not take itself for that rank
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(launcher)}
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
     assert out.stdout.strip() == "[]"
-
-
-def _serial_environment():
-    """The environment without what an MPI launcher put in, so that a child may start MPI on its own."""
-    import os
-
-    return {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_COMM", "PMIX", "PRTE", "PMI_", "HYDRA"))}
