@@ -52,5 +52,5 @@ def orthogonal(
     """
     normal = torch.randn(max(rows, columns), min(rows, columns), generator=generator, dtype=dtype)
     q, r = torch.linalg.qr(normal)
-    q = q * torch.where(torch.diagonal(r) < 0, -gain, gain).to(dtype)
+    q *= gain * torch.where(torch.diagonal(r) < 0, -1.0, 1.0).to(dtype)
     return (q if rows >= columns else q.T).contiguous()

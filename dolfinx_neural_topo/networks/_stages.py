@@ -22,14 +22,11 @@ EPSILON = 1e-6
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "sin": torch.sin}
 
 
-def channels_last(x: Tensor) -> Tensor:
-    """View (1, channels, *spatial) data as (*spatial, channels)."""
-    return x[0].movedim(0, -1)
-
-
 def channels_first(x: Tensor) -> Tensor:
     """View (*spatial, channels) data as (1, channels, *spatial)."""
-    return x.movedim(-1, 0)[None]
+    return x[None].movedim(
+        -1, 1
+    )  # this order gives the first axis the stride by which torch knows the format
 
 
 def check_shape(shape: Sequence[int]) -> tuple[int, ...]:
@@ -101,9 +98,9 @@ def upsample(x: Tensor, factor: int, size: Sequence[int]) -> Tensor:
 
 def normalize(x: Tensor) -> Tensor:
     """Return (x - mean) / sqrt(variance + 1e-6), the moments taken over all elements, channels included."""
-    flat = channels_last(x).reshape(-1)
-    flat = functional.layer_norm(flat, flat.shape, eps=EPSILON)
-    return channels_first(flat.view(*x.shape[2:], x.shape[1]))
+    last = x.movedim(1, -1)
+    flat = last.reshape(-1)
+    return functional.layer_norm(flat, flat.shape, eps=EPSILON).view(last.shape).movedim(-1, 1)
 
 
 class Stage(nn.Module):

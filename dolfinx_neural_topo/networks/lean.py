@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.networks._stages import (
     Decoder,
     channels_first,
@@ -70,6 +71,8 @@ class LeanCNN(nn.Module):
     ):
         super().__init__()
         self.shape = check_shape(shape)
+        if output_resize < 1:
+            raise InputError(f"output_resize must be at least 1, got {output_resize}")
         self.output_resize = output_resize
         inner = tuple(math.ceil(n / output_resize) for n in self.shape)
         generator = torch.Generator().manual_seed(seed)

@@ -11,7 +11,6 @@ from dolfinx_neural_topo.optimize.method import Array
 
 _GROW_LEAST, _GROW_MOST = 1.1, 4.0  # range of an extrapolated step, in lengths of the last change
 _SHRINK = 0.66  # the interval must shrink at least by this factor in two steps, else it is halved
-_SMALL = 0.1  # the search ends when the interval is this small, relative to its larger end
 _AFTER_FAILURE = 0.25  # part of the way from the best step to a failed one that is tried next
 
 
@@ -37,6 +36,7 @@ class StrongWolfe:
     Args:
         decrease: Sufficient decrease, in (0, curvature).
         curvature: Reduction of the slope, below 1.
+        width: The search ends when the interval is this small, relative to its larger end.
         trials: Evaluations after which the search takes any sufficient decrease, or fails.
 
     Attributes:
@@ -46,8 +46,11 @@ class StrongWolfe:
         Moré, Thuente: Line search algorithms with guaranteed sufficient decrease, ACM TOMS 20 (1994).
     """
 
-    def __init__(self, decrease: float = 1e-3, curvature: float = 0.9, trials: int = 20):
-        self.decrease, self.curvature, self.trials = decrease, curvature, trials
+    def __init__(
+        self, decrease: float = 1e-3, curvature: float = 0.9, *, width: float = 0.1, trials: int = 20
+    ):
+        self.decrease, self.curvature = decrease, curvature
+        self.width, self.trials = width, trials
         self.begin(0.0, -1.0, 1.0)
 
     def begin(self, value: float, slope: float, step: float) -> None:
@@ -92,7 +95,7 @@ class StrongWolfe:
 
     def _is_small(self, step: float) -> bool:
         """Whether the interval leaves no room for `step`."""
-        small = self._high - self._low <= _SMALL * self._high
+        small = self._high - self._low <= self.width * self._high
         return self._bracketed and (small or not self._low < step < self._high)
 
     def _narrow(self, trial: _Point) -> None:
@@ -146,14 +149,16 @@ class StrongWolfe:
         self._bracketed, self._auxiliary, self._count = bool(numbers[15]), bool(numbers[16]), int(numbers[17])
 
 
-def _cubic(a: _Point, b: _Point) -> float:
-    """Return the place of the minimum of the cubic through both points, 0 at `a` and 1 at `b`."""
+def _cubic(a: _Point, b: _Point) -> tuple[float, bool]:
+    """Return where the cubic through both points is lowest, 0 at `a`, 1 at `b`, and whether it has one."""
     theta = 3.0 * (a.value - b.value) / (b.step - a.step) + a.slope + b.slope
     scale = max(abs(theta), abs(a.slope), abs(b.slope))
+    if scale == 0:
+        return math.inf, False
     root = scale * math.sqrt(max(0.0, (theta / scale) ** 2 - (a.slope / scale) * (b.slope / scale)))
     gamma = math.copysign(root, b.step - a.step)
     denominator = 2.0 * gamma - a.slope + b.slope
-    return (gamma - a.slope + theta) / denominator if denominator else math.inf
+    return ((gamma - a.slope + theta) / denominator if denominator else math.inf), root > 0
 
 
 def _secant(a: _Point, b: _Point) -> float:
@@ -174,19 +179,19 @@ def _interpolate(
         limits: Range of an extrapolated step.
     """
     if trial.value > best.value:  # higher: a minimum lies between
-        cubic = best.step + _cubic(best, trial) * (trial.step - best.step)
+        cubic = best.step + _cubic(best, trial)[0] * (trial.step - best.step)
         chord = (best.value - trial.value) / (trial.step - best.step)
         quadratic = best.step + 0.5 * best.slope / (chord + best.slope) * (trial.step - best.step)
         nearer = abs(cubic - best.step) < abs(quadratic - best.step)
         return (cubic if nearer else 0.5 * (cubic + quadratic)), True
     if trial.slope * best.slope < 0:  # lower, slopes of opposite sign: a minimum lies between
-        cubic = trial.step + _cubic(trial, best) * (best.step - trial.step)
+        cubic = trial.step + _cubic(trial, best)[0] * (best.step - trial.step)
         secant = _secant(trial, best)
         return max(cubic, secant, key=lambda step: abs(step - trial.step)), True
     extreme = limits[1] if trial.step > best.step else limits[0]
     if abs(trial.slope) < abs(best.slope):  # lower, flatter: extrapolate
-        place = _cubic(trial, best)
-        cubic = trial.step + place * (best.step - trial.step) if place < 0 else extreme
+        place, exists = _cubic(trial, best)
+        cubic = trial.step + place * (best.step - trial.step) if exists and place < 0 else extreme
         secant = _secant(trial, best)
         if not bracketed:
             step = max(cubic, secant, key=lambda step: abs(step - trial.step))
@@ -195,5 +200,5 @@ def _interpolate(
         most = trial.step + _SHRINK * (other.step - trial.step)
         return (min(most, step) if trial.step > best.step else max(most, step)), True
     if bracketed:  # lower, not flatter: the minimum lies towards the other end
-        return trial.step + _cubic(trial, other) * (other.step - trial.step), True
+        return trial.step + _cubic(trial, other)[0] * (other.step - trial.step), True
     return extreme, False
