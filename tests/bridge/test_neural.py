@@ -1,0 +1,196 @@
+import numpy as np
+import pytest
+import torch
+from density_cases import Polynomial, comm, gmsh_plate, make_domain, rectangle, taylor_orders
+from mpi4py import MPI
+
+from dolfinx_neural_topo.bridge import (
+    NeuralDesign,
+    PixelTransfer,
+    SampledTransfer,
+    TopologyObjective,
+    check_replicated,
+    sum_gradients,
+)
+from dolfinx_neural_topo.density import CellGrid, ConeFilter, Design, HeavisideProjection
+from dolfinx_neural_topo.errors import InputError, ReplicationError
+
+
+class ImageNetwork(torch.nn.Module):
+    """A small convolutional network with a trainable input."""
+
+    def __init__(self, shape, dtype):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.latent = torch.nn.Parameter(torch.randn(1, 2, *shape, generator=generator).to(dtype))
+        self.kernel = torch.nn.Parameter(torch.randn(1, 2, 3, 3, generator=generator).to(dtype))
+        self.frozen = torch.nn.Parameter(torch.ones(3, dtype=dtype), requires_grad=False)
+
+    def forward(self):
+        return (
+            torch.nn.functional.conv2d(torch.tanh(self.latent), self.kernel, padding=1)[0, 0] * self.frozen[0]
+        )
+
+
+class PointNetwork(torch.nn.Module):
+    """A small coordinate network."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        self.inner = torch.nn.Parameter(torch.randn(2, 9, generator=generator).to(dtype))
+        self.outer = torch.nn.Parameter(torch.randn(9, generator=generator).to(dtype))
+
+    def forward(self, points):
+        return torch.sin(points @ self.inner) @ self.outer
+
+
+def make_neural(kind, dtype=torch.float64, on=comm, *, constraints=False):
+    mesh = rectangle(on, 12, 8) if kind == "pixels" else gmsh_plate(on)
+    domain = make_domain(mesh, volume_fraction=0.4, void=lambda x: x[0] > 7.0)
+    bounds = [(Polynomial(domain, seed=7), 3.0), (Polynomial(domain, seed=8), 2.0)] if constraints else []
+    design = Design(
+        Polynomial(domain),
+        domain,
+        filter=ConeFilter(domain, 1.6),
+        projection=HeavisideProjection(3.0),
+        constraints=bounds,
+    )
+    if kind == "points":
+        return NeuralDesign(design, PointNetwork(dtype))
+    if kind == "pixels":
+        return NeuralDesign(design, ImageNetwork((8, 12), dtype), PixelTransfer(CellGrid(mesh, (8, 12))))
+    return NeuralDesign(design, ImageNetwork((6, 9), dtype), SampledTransfer(domain, (6, 9)))
+
+
+KINDS = ["pixels", "sampled", "points"]
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("kind", KINDS)
+def test_taylor_to_the_weights(kind):
+    neural = make_neural(kind, constraints=True)
+    x = neural.initial()
+    direction = np.random.default_rng(2).standard_normal(x.size)
+    base = neural.evaluate(x)
+    trials = {t: neural.evaluate(x + t * direction, gradient=False) for t in (0.0, 2e-3, 1e-3, 5e-4)}
+    steps = (2e-3, 1e-3, 5e-4)
+    assert (taylor_orders(lambda t: trials[t].value, base.gradient @ direction, steps) > 1.9).all()
+    assert base.constraint_gradients.shape == (2, x.size)
+    for k in range(2):
+        slope = base.constraint_gradients[k] @ direction
+        assert (taylor_orders(lambda t, k=k: trials[t].constraints[k], slope, steps) > 1.9).all()
+    assert base.volume == pytest.approx(0.4, rel=1e-12)
+    assert trials[0.0].gradient is None
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("kind", KINDS)
+def test_serial_equals_parallel_and_ranks_agree_to_the_bit(kind):
+    parallel = make_neural(kind)
+    x = parallel.initial()
+    ours = parallel.evaluate(x)
+    theirs = make_neural(kind, on=MPI.COMM_SELF).evaluate(x)
+    assert ours.value == pytest.approx(theirs.value, rel=1e-9)
+    np.testing.assert_allclose(
+        ours.gradient, theirs.gradient, rtol=1e-9, atol=1e-9 * np.abs(theirs.gradient).max()
+    )
+    bits = np.float64(ours.value).tobytes() + ours.gradient.tobytes()
+    assert comm.bcast(bits) == bits
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_are_flat_and_shared_with_the_network(dtype):
+    neural = make_neural("pixels", dtype)
+    network = neural.network
+    x = neural.initial()
+    assert x.dtype == (np.float32 if dtype == torch.float32 else np.float64)
+    assert x.size == network.latent.numel() + network.kernel.numel()  # the frozen one is no variable
+    storage = {p.untyped_storage().data_ptr() for p in (network.latent, network.kernel)}
+    assert len(storage) == 1
+    evaluation = neural.evaluate(x + 1)
+    assert evaluation.gradient.dtype == x.dtype
+    flat = np.concatenate([p.detach().numpy().ravel() for p in (network.latent, network.kernel)])
+    np.testing.assert_array_equal(flat, x + 1)
+    np.testing.assert_array_equal(neural.initial(), x + 1)
+    again = neural.evaluate(x)
+    assert not np.shares_memory(again.gradient, evaluation.gradient)
+    assert all(p.grad is None for p in network.parameters())
+
+
+def test_gradient_equals_that_of_a_plain_torch_loop():
+    for kind in ("pixels", "points"):
+        neural = make_neural(kind)
+        x = neural.initial()
+        gradient = neural.evaluate(x).gradient
+        network, transfer = neural.network, neural.objective.transfer
+        objective = TopologyObjective(neural.design, transfer)
+        arguments = () if kind == "pixels" else (torch.from_numpy(transfer.points),)
+        objective(network(*arguments)).backward()
+        if kind == "points":
+            sum_gradients(comm, network)
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        plain = np.concatenate([p.grad.numpy().ravel() for p in parameters])
+        np.testing.assert_allclose(gradient, plain, rtol=1e-12, atol=1e-14)
+
+
+def test_float32_network_meets_the_volume_in_float64():
+    evaluation = (neural := make_neural("pixels", torch.float32)).evaluate(neural.initial())
+    assert evaluation.volume == pytest.approx(0.4, rel=1e-12)
+    reference = make_neural("pixels", torch.float64)
+    exact = reference.evaluate(neural.initial().astype(np.float64))
+    assert evaluation.value == pytest.approx(exact.value, rel=1e-5)
+    np.testing.assert_allclose(evaluation.gradient, exact.gradient, atol=1e-4 * np.abs(exact.gradient).max())
+
+
+def test_network_without_or_with_mixed_parameters():
+    design = make_neural("pixels").design
+    with pytest.raises(InputError, match="network must have trainable parameters of one dtype"):
+        NeuralDesign(design, torch.nn.Identity())
+    mixed = PointNetwork(torch.float64)
+    mixed.outer.data = mixed.outer.data.float()
+    with pytest.raises(InputError, match="network must have trainable parameters of one dtype"):
+        NeuralDesign(design, mixed)
+
+
+def test_network_that_returns_another_shape():
+    neural = make_neural("pixels")
+    wrong = NeuralDesign(neural.design, ImageNetwork((12, 8), torch.float64), neural.objective.transfer)
+    with pytest.raises(InputError, match=r"logits must have shape \(8, 12\), got \(12, 8\)"):
+        wrong.evaluate(wrong.initial())
+
+
+def test_weights_of_the_wrong_size():
+    neural = make_neural("pixels")
+    with pytest.raises(InputError, match=r"x must have shape"):
+        neural.evaluate(neural.initial()[:-1])
+
+
+@pytest.mark.ranks
+def test_replicas_that_drift_are_found():
+    neural = make_neural("pixels", torch.float32)
+    x = neural.initial()
+    x[3] = np.nextafter(x[3], np.float32(np.inf)) if comm.rank == comm.size - 1 else x[3]
+    network = ImageNetwork((8, 12), torch.float32)
+    with torch.no_grad():
+        network.kernel += 1e-3 * comm.rank
+    if comm.size == 1:
+        assert np.isfinite(neural.evaluate(x).value)
+        check_replicated(comm, x, "x")
+        return
+    with pytest.raises(ReplicationError, match="network weights x must be identical on all"):
+        neural.evaluate(x)
+    with pytest.raises(ReplicationError, match="network weights must be identical on all"):
+        NeuralDesign(neural.design, network, neural.objective.transfer)
+    with pytest.raises(ReplicationError, match="sizes must be identical"):
+        check_replicated(comm, np.zeros(comm.rank + 1), "sizes")
+
+
+def test_continuation_stage_is_the_designs():
+    neural = make_neural("pixels")
+    state = neural.state_dict()
+    neural.design.projection.beta = 24.0
+    neural.load_state_dict(state)
+    assert neural.design.projection.beta == 3.0
+    np.testing.assert_array_equal(neural.cell_index, neural.design.domain.canonical_index)
+    assert neural.canonical_index is None
