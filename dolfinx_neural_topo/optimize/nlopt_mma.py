@@ -15,7 +15,8 @@ class NLoptMMA(LibraryMethod):
     """Run NLopt's `LD_MMA`, a globally convergent MMA with conservative approximations.
 
     A baseline: on several ranks each holds and optimizes the whole vector, in canonical order, so that the
-    result does not depend on the number of ranks beyond rounding. For large problems use `MMA`.
+    result does not depend on the number of ranks beyond rounding (of which NLopt's inner solver makes
+    differences of about 1e-8, serially too). For large problems use `MMA`.
 
     Args:
         tolerance: Violation of a constraint that NLopt accepts.

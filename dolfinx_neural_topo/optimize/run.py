@@ -97,11 +97,11 @@ class Run:
                 x = self.method.ask()
             with self._timed("evaluate"):
                 evaluation = self._evaluate(x)
-            with self._timed("method"):
-                self.method.tell(x, evaluation)
             self._record(x, evaluation)
             with self._timed("callbacks"):
                 self._call_back(x, evaluation)
+            with self._timed("method"):
+                self.method.tell(x, evaluation)  # may overwrite x
             if self.checkpoint is not None and len(self.history) % self.every == 0:
                 self._save()
         if self.checkpoint is not None and self.saved != len(self.history):

@@ -67,3 +67,44 @@ class Bars:
 
     def load_state_dict(self, state):
         assert state == {}
+
+
+class Valley:
+    """Chained Rosenbrock function: no bounds, no constraints; x replicated unless told otherwise."""
+
+    lower = upper = None
+
+    def __init__(self, n=12, comm=MPI.COMM_WORLD, distributed=False, dtype=np.float64):
+        self.comm, self.distributed, self.n, self.dtype = comm, distributed, n, dtype
+        self.cell_index = split(n, comm)
+        self.index = self.cell_index if distributed else np.arange(n)
+        self.canonical_index = self.index if distributed else None
+        self.num_solves = 0
+
+    def initial(self):
+        return np.tile([-1.2, 1.0], self.n)[self.index].astype(self.dtype)
+
+    def whole(self, x):
+        if not self.distributed:
+            return np.array(x, dtype=float)
+        result = np.zeros(self.n)
+        result[self.index] = x
+        return self.comm.allreduce(result)
+
+    def evaluate(self, x, gradient=True):
+        self.num_solves += 1
+        whole = self.whole(x)
+        a, b = whole[:-1], whole[1:]
+        slope = np.zeros(self.n)
+        slope[:-1] = -400 * a * (b - a**2) - 2 * (1 - a)
+        slope[1:] += 200 * (b - a**2)
+        value = float(np.sum(100 * (b - a**2) ** 2 + (1 - a) ** 2))
+        rho = whole[self.cell_index]
+        gradient = slope[self.index].astype(self.dtype)
+        return Evaluation(value, gradient, np.empty(0), np.empty((0, len(x))), rho, rho, 0.5)
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        assert state == {}
