@@ -69,7 +69,7 @@ def _render(
     plotter = pyvista.Plotter(off_screen=True, window_size=list(_WINDOW), lighting="light kit")
     plotter.set_background("white")
     plotter.add_mesh(
-        solid, color="#cfdbe6", smooth_shading=True, split_sharp_edges=True, feature_angle=40.0, specular=0.2
+        solid, color="#cfdbe6", smooth_shading=True, split_sharp_edges=True, feature_angle=60.0, specular=0.2
     )
     plotter.add_mesh(solid.outline(), color="gray", line_width=1)
     if title is not None:
