@@ -134,11 +134,7 @@ def _parts(groups: Mapping[str, dict[str, list[Record]]]) -> list[dict[str, dict
 
 
 def _runs(records: Sequence[Record], out: Path) -> str:
-    letters = "".join(
-        f"<li><b>{letter}</b>: {html.escape(text)}</li>"
-        for text, letter in tables.environments(records).items()
-    )
-    parts = [f"<p>Environments:</p><ul>{letters}</ul>"]
+    parts = [_table(tables.environment_table(records), out / "environments.csv")]
     parts.append(
         f"<details><summary>All runs</summary>{_table(tables.runs(records), out / 'runs.csv')}</details>"
     )

@@ -47,13 +47,14 @@ def circle(i0: int, j0: int, radius: int) -> Coverage:
     across = np.arange(radius + 1)
     exact = np.sqrt(radius**2 - across**2.0)
     outer = np.ceil(exact).astype(np.int64)
-    first_octant = np.arange(np.flatnonzero(outer <= across + 1)[0] + 1)
-    across, exact, outer = across[first_octant], exact[first_octant], outer[first_octant]
-    gap = outer - exact
+    last = int(np.flatnonzero(outer <= across + 1)[0])  # the diagonal
     octant = [
         (p, q, c)
-        for p, q, g in zip(across.tolist(), outer.tolist(), gap.tolist(), strict=True)
-        for q, c in ((q, 1.0 - g), (q - 1, g))
+        for p in range(last + 1)
+        for q, c in (
+            (int(outer[p]), float(1.0 - outer[p] + exact[p])),
+            (int(outer[p]) - 1, float(outer[p] - exact[p])),
+        )
     ]
     coverage: dict[tuple[int, int], float] = {}
     for p, q, c in octant:  # where octants meet, the later value stands, as in scikit-image

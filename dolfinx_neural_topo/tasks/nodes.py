@@ -22,7 +22,9 @@ def supports(task: Task, V: fem.FunctionSpace) -> list[fem.DirichletBC]:
     conditions = []
     for component in np.unique(task.fixed[:, -1]):
         _, blocks = _find(task, V, task.fixed[task.fixed[:, -1] == component, :-1])
-        unrolled = (blocks * block_size + component).astype(np.int32)
+        unrolled = np.sort(blocks * block_size + component).astype(
+            np.int32
+        )  # owned before ghosts, as DOLFINx needs
         space = V if block_size == 1 else V.sub(int(component))
         conditions.append(fem.dirichletbc(np.zeros((), dtype=np.float64), unrolled, space))
     return conditions

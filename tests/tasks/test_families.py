@@ -19,8 +19,11 @@ def test_each_family_takes_other_sizes(family):
     assert task.volume_fraction == 0.35
     assert task.name == f"{default.category}_{'x'.join(map(str, shape))}_0.35"
     assert tasks.get_task(task.name).name == task.name
-    assert len(task.fixed) > 0
-    assert np.abs(task.load).sum() > 0
+    if task.physics in ("elasticity", "heat"):
+        assert np.abs(task.load).sum() > 0
+        assert len(task.fixed) > 0
+    else:
+        assert task.parameters
 
 
 def test_parameters_reach_the_structure():
