@@ -11,7 +11,7 @@ import gmsh
 from common import arguments, boundary_where, name_group, session
 
 ARM, HOLE, RING, FILLET = 0.4, 0.05, 0.09, 0.15
-BOLTS = ((0.12, 0.88), (0.28, 0.88))
+BOLTS = ((0.1, 0.88), (0.3, 0.88))
 LOAD = (0.88, 0.2)
 
 options = arguments(__file__, size=0.018)

@@ -273,7 +273,7 @@ def test_stl_of_nothing_is_refused(folder):
         (
             "l_bracket",
             0.64 + 0.15**2 * (1 - np.pi / 4) - 3 * np.pi * 0.05**2,
-            {"web": 4672, "rings": 158},
+            {"web": 4362, "rings": 474},
             {"load": 0.1 * np.pi},
         ),
         ("l_domain", 0.64, {"design": 1591, "pad": 9}, {"clamp": 0.4, "load": 0.06}),
