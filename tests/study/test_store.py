@@ -1,4 +1,4 @@
-"""The store: append-only, one writer, what a kill leaves, other versions. Every rank has a folder of its own."""
+"""The store: append-only, one writer, what a kill leaves, other versions; each rank has its own folder."""
 
 import json
 import subprocess
@@ -66,9 +66,12 @@ def test_a_line_that_is_no_record_is_named(tmp_path):
 
 def test_a_second_writer_is_refused(tmp_path):
     store = Store(tmp_path)
-    with store.writing():
-        with pytest.raises(InputError, match="another study is writing to .*process"), Store(tmp_path).writing():
-            raise AssertionError("not reached")
+    with (
+        store.writing(),
+        pytest.raises(InputError, match=r"another study is writing to .*process"),
+        Store(tmp_path).writing(),
+    ):
+        raise AssertionError("not reached")
     with Store(tmp_path).writing():
         pass
 
