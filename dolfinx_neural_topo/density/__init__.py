@@ -5,6 +5,7 @@ from dolfinx_neural_topo.density.design import Design, Evaluation
 from dolfinx_neural_topo.density.domain import DesignDomain, SymmetryPlane
 from dolfinx_neural_topo.density.grid import CellGrid
 from dolfinx_neural_topo.density.helmholtz import HelmholtzFilter
+from dolfinx_neural_topo.density.pooling import PMeanPooling, PooledFunctional
 from dolfinx_neural_topo.density.projection import HeavisideProjection, ThreeFieldProjection
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
 from dolfinx_neural_topo.density.volume import LinearVolume, ProjectedVolume
@@ -18,6 +19,8 @@ __all__ = [
     "HeavisideProjection",
     "HelmholtzFilter",
     "LinearVolume",
+    "PMeanPooling",
+    "PooledFunctional",
     "ProjectedVolume",
     "SymmetryPlane",
     "ThreeFieldProjection",

@@ -1,0 +1,189 @@
+"""A coarser state problem driven by the density of a fine mesh."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import dolfinx
+import numpy as np
+from mpi4py import MPI
+from scipy.spatial import cKDTree
+
+from dolfinx_neural_topo._dolfinx import dg0_cells
+from dolfinx_neural_topo.density._communication import exchange
+from dolfinx_neural_topo.density.domain import DesignDomain
+from dolfinx_neural_topo.errors import InputError, agree
+
+
+class Penalty(Protocol):
+    """Anything that holds the exponent of SIMP, such as a `fem.Constant`."""
+
+    value: Any
+
+
+class PMeanPooling:
+    """Mean of order p of the fine cells in each coarse cell.
+
+        rho_coarse_k = (sum_i w_i rho_i^p)^(1/p),    w_i = v_i / sum of v over the fine cells of coarse cell k
+
+    With p the exponent of SIMP, E(rho_coarse) is the volume average of E(rho): the coarse problem needs no
+    material law of its own. A fine cell belongs to the coarse cell whose midpoint is nearest to its own; on
+    nested grids that is the cell it lies in. Both meshes may be partitioned in any way.
+
+    Attributes:
+        domain: Fine cells.
+        space: DG0 space of the coarse cells.
+
+    Args:
+        domain: Design domain of the fine mesh.
+        space: DG0 space on a coarser mesh of the same region, with the same communicator.
+        penalty: Exponent p, at least 1; an object with `value` can change later, and is the exponent of the
+            coarse problem's own SIMP law.
+
+    Raises:
+        InputError: A coarse cell has no fine cell, or the meshes have different communicators.
+
+    Note: Collective.
+    """
+
+    def __init__(
+        self, domain: DesignDomain, space: dolfinx.fem.FunctionSpace, penalty: float | Penalty = 3.0
+    ):
+        if MPI.Comm.Compare(domain.comm, space.mesh.comm) not in (MPI.IDENT, MPI.CONGRUENT):
+            raise InputError("space must live on the same ranks as the fine mesh, got other ones")
+        self.domain = domain
+        self.space = space
+        self._penalty = penalty
+        self._num_coarse = space.dofmap.index_map.size_local
+        self._slots, wanted = self._parents()
+        self._ends = np.cumsum([len(cells) for cells in wanted])
+        self._served = exchange(domain.comm, wanted)
+        volume = self._collect(domain.cell_volumes)
+        empty = int(np.count_nonzero(volume == 0.0))
+        agree(
+            domain.comm,
+            f"space must be coarser than the fine mesh, but {empty} of its cells hold no fine midpoint"
+            if empty
+            else None,
+        )
+        self._weights = domain.cell_volumes / self._spread(volume)
+
+    @property
+    def penalty(self) -> float:
+        """The exponent p as it is now."""
+        return float(getattr(self._penalty, "value", self._penalty))
+
+    def apply(self, rho: np.ndarray) -> np.ndarray:
+        """Pool a fine density.
+
+        Args:
+            rho: Owned fine values in [0, 1], shape (num_owned_cells,).
+
+        Returns:
+            Owned coarse values, shape (number of owned coarse cells,).
+
+        Note: Collective.
+        """
+        p = self.penalty
+        return self._collect(self._weights * np.maximum(rho, 0.0) ** p) ** (1.0 / p)
+
+    def pullback(self, dJ_drho_coarse: np.ndarray, rho: np.ndarray, rho_coarse: np.ndarray) -> np.ndarray:
+        """Gradient with respect to the fine density.
+
+        In an empty coarse cell, where the mean has a corner, the slope is that of equal densities.
+
+        Args:
+            dJ_drho_coarse: Gradient on owned coarse cells.
+            rho: Where `apply` was called.
+            rho_coarse: What it returned.
+
+        Returns:
+            dJ_drho on owned fine cells.
+
+        Note: Collective.
+        """
+        mean = self._spread(rho_coarse)
+        ratio = np.divide(rho, mean, out=np.ones_like(mean), where=mean > 0.0)
+        return self._spread(dJ_drho_coarse) * self._weights * ratio ** (self.penalty - 1.0)
+
+    def _parents(self) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Find the coarse cell of each owned fine cell, among all ranks' coarse midpoints.
+
+        Returns:
+            For each fine cell the place of its coarse cell among those this rank refers to, and for each rank
+            the numbers (on that rank) of the coarse cells referred to.
+        """
+        comm = self.domain.comm
+        own = self.space.tabulate_dof_coordinates()[: self._num_coarse]
+        number = self.space.mesh.topology.original_cell_index[dg0_cells(self.space)[: self._num_coarse]]
+        parts = comm.allgather((own, number))  # small beside the fine mesh, and dropped at the end
+        starts = np.concatenate([[0], np.cumsum([len(points) for points, _ in parts])])
+        numbers = np.concatenate([part for _, part in parts])
+        nearest = _nearest(np.concatenate([points for points, _ in parts]), numbers, self.domain.midpoints)
+        cells, slots = np.unique(nearest, return_inverse=True)
+        bounds = np.searchsorted(cells, starts)
+        wanted = [cells[bounds[q] : bounds[q + 1]] - starts[q] for q in range(comm.size)]
+        return slots.reshape(-1), wanted
+
+    def _collect(self, fine: np.ndarray) -> np.ndarray:
+        """Sum owned fine values over coarse cells."""
+        partial = np.bincount(self._slots, weights=fine, minlength=self._ends[-1])
+        parts = exchange(self.domain.comm, np.split(partial, self._ends[:-1]))
+        coarse = np.zeros(self._num_coarse)
+        for cells, values in zip(self._served, parts, strict=True):
+            coarse[cells] += values  # a rank names a cell once
+        return coarse
+
+    def _spread(self, coarse: np.ndarray) -> np.ndarray:
+        """Give every owned fine cell the value of its coarse cell: the transpose of `_collect`."""
+        parts = exchange(self.domain.comm, [coarse[cells] for cells in self._served])
+        return np.concatenate(parts)[self._slots]
+
+
+def _nearest(points: np.ndarray, numbers: np.ndarray, midpoints: np.ndarray) -> np.ndarray:
+    """Return the place of the nearest point for each midpoint; of equally near ones that of the least number.
+
+    Without that rule the choice, and so the result, would depend on the partition.
+    """
+    distance, place = cKDTree(points).query(midpoints, k=min(8, len(points)))
+    if distance.ndim == 1:  # a single point
+        return place
+    tied = distance <= distance[:, :1] * (1.0 + 1e-9)
+    rank = np.where(tied, numbers[place], np.iinfo(np.int64).max)
+    return place[np.arange(len(place)), rank.argmin(axis=1)]
+
+
+class PooledFunctional:
+    """Functional of a fine density, evaluated on a coarser mesh: J(rho) = J_coarse(pooling(rho)).
+
+    Attributes:
+        comm: Communicator.
+        functional: The coarse functional.
+        pooling: The pooling.
+        state: State problem of the coarse functional.
+        name: Name in reports.
+
+    Args:
+        functional: Functional of a density on the coarse mesh.
+        pooling: From the fine cells to those of `functional`.
+    """
+
+    def __init__(self, functional: Any, pooling: PMeanPooling):
+        self.functional = functional
+        self.pooling = pooling
+        self.comm = functional.comm
+        self.state = functional.state
+        self.name = f"{functional.name} on a coarser mesh"
+
+    def value(self, rho: np.ndarray) -> float:
+        """Return J at a fine density on owned cells. Note: Collective."""
+        return self.functional.value(self.pooling.apply(rho))
+
+    def value_and_gradient(self, rho: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return J and its gradient by the fine density, both on owned cells.
+
+        Note: Collective.
+        """
+        rho_coarse = self.pooling.apply(rho)
+        value, slope = self.functional.value_and_gradient(rho_coarse)
+        return value, self.pooling.pullback(slope, rho, rho_coarse)

@@ -1,0 +1,181 @@
+"""The run: starts, promotions, and what they found."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from mpi4py import MPI
+
+from dolfinx_neural_topo.errors import SolverError
+from dolfinx_neural_topo.optimize.method import Array
+from dolfinx_neural_topo.optimize.multistart import jobs
+from dolfinx_neural_topo.optimize.multistart.found import Found
+from dolfinx_neural_topo.optimize.multistart.levels import Levels
+from dolfinx_neural_topo.optimize.multistart.schedule import Schedule, preset
+from dolfinx_neural_topo.optimize.multistart.starts import get_parameterization, seed_of
+from dolfinx_neural_topo.optimize.multistart.teams import Job, Teams
+
+
+@dataclass(frozen=True)
+class Multistart:
+    """What a multi-start run found.
+
+    Attributes:
+        objective: Objective of the best design on the full mesh.
+        volume: Its physical volume fraction.
+        rho_design: Its design density on owned cells.
+        rho: Its physical density on owned cells.
+        found: Every start and every promotion, in order, without vectors.
+        history: Lowest objective so far after each evaluation on the full mesh.
+        reason: Why the run ended, a sentence.
+    """
+
+    objective: float
+    volume: float
+    rho_design: Array
+    rho: Array
+    found: tuple[Found, ...]
+    history: list[float]
+    reason: str
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations on all meshes."""
+        return sum(each.evaluations for each in self.found)
+
+    @property
+    def equivalent_evaluations(self) -> float:
+        """Evaluations weighted by cells relative to the full mesh."""
+        return sum(each.equivalent_evaluations for each in self.found)
+
+    @property
+    def solves(self) -> int:
+        """Linear solves of states on all meshes."""
+        return sum(each.solves for each in self.found)
+
+
+def multistart(
+    levels: Levels,
+    schedule: Schedule | None = None,
+    *,
+    seed: int = 0,
+    parameterization: str = "network",
+    build: Callable[[MPI.Comm], Levels] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    callback: Callable[[Found], None] | None = None,
+) -> Multistart:
+    """Minimize by many short starts on coarse physics, of which the best ones are polished on the full mesh.
+
+    Args:
+        levels: The problem on all ranks.
+        schedule: Starts and promotions; the preset for the number of cells if None.
+        seed: Of all starts.
+        parameterization: "network", or one of the controls "linear" and "pixels".
+        build: Makes the same problem on another communicator. Then independent starts run at the same time on
+            groups of ranks; None lets all ranks do one after the other.
+        checkpoint: Beginning of the paths of files with finished starts, from which the run goes on if they
+            exist. The caller removes them.
+        callback: Called after each stage with everything it found, on all ranks.
+
+    Returns:
+        The best design, the same for any number of ranks up to rounding.
+
+    Raises:
+        InputError: An unknown parameterization.
+        CheckpointError: The files belong to another run.
+        SolverError: No start could be evaluated.
+
+    Note: Collective.
+    """
+    run = _Run(levels, schedule, seed, parameterization, build, checkpoint)
+    run.callback = callback
+    try:
+        run.start()
+        run.promote()
+        return run.result()
+    finally:
+        run.teams.destroy()
+
+
+class _Run:
+    """State of one run."""
+
+    callback: Callable[[Found], None] | None
+
+    def __init__(
+        self,
+        levels: Levels,
+        schedule: Schedule | None,
+        seed: int,
+        parameterization: str,
+        build: Callable[[MPI.Comm], Levels] | None,
+        checkpoint: str | os.PathLike[str] | None,
+    ):
+        num_cells = levels.design(0).domain.num_global_cells
+        self.levels = levels
+        self.schedule = preset(num_cells) if schedule is None else schedule
+        self.seed = seed
+        self.prepare = get_parameterization(parameterization)
+        fingerprint = {
+            "schedule": repr(self.schedule),
+            "seed": seed,
+            "parameterization": parameterization,
+            "cells": num_cells,
+        }
+        self.teams = Teams(levels, build, None if checkpoint is None else Path(checkpoint), fingerprint)
+        self.found: list[Found] = []
+        self.candidates: list[Found] = []
+
+    def start(self) -> None:
+        """Do all starts."""
+        groups = [group for group in self.schedule.starts for _ in range(group.count)]
+        repair, weight = self.schedule.repair_level, self.levels.weight
+        costs = [weight(group.level) * group.evaluations + weight(repair) * group.repair for group in groups]
+
+        def job(levels: Levels, each: Found) -> Found:
+            seed = seed_of(self.seed, each.start)
+            return jobs.start(levels, each.start, groups[each.start], repair, self.prepare, seed)
+
+        self._do(job, [Found(number, -1) for number in range(len(groups))], costs)
+
+    def promote(self) -> None:
+        """Do all promotions, the last of which is the end of the best design."""
+        for promotion in self.schedule.rounds:
+            good = [each for each in self.candidates if math.isfinite(each.objective)]
+            if not good:
+                raise SolverError(f"No start could be evaluated: {self.candidates[0].reason}")
+            chosen = [self.teams.fetch(each) for each in good[: promotion.keep]]
+            self._do(partial(jobs.promote, promotion=promotion), chosen, [1.0] * len(chosen))
+
+    def _do(self, job: Job, before: list[Found], costs: list[float]) -> None:
+        """Do a job for each of `before`, record what they find, and rank it."""
+        found = self.teams.map(job, before, costs)
+        self.found += found
+        self.candidates = sorted(found, key=lambda each: (each.objective, each.start))
+        if self.callback is not None:
+            for each in found:
+                self.callback(each)
+
+    def result(self) -> Multistart:
+        """Return the best design on the full mesh."""
+        design = self.levels.design(0)
+        full = [each for each in self.found if each.level == 0]
+        best = self.teams.fetch(min(full, key=lambda each: each.objective))
+        assert best.arrays is not None
+        rho_design = design.domain.expand(self.levels.order.local(best.arrays["x"]))
+        history = np.minimum.accumulate([value for each in full for value in each.history])
+        return Multistart(
+            objective=best.objective,
+            volume=best.volume,
+            rho_design=rho_design,
+            rho=design.rho_from_design(rho_design),
+            found=tuple(self.found),
+            history=[float(value) for value in history],
+            reason=self.found[-1].reason,
+        )

@@ -1,0 +1,91 @@
+"""What one job of a multi-start run found, and its file."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dolfinx_neural_topo.optimize.checkpoint import read_file, write_file
+from dolfinx_neural_topo.optimize.method import Array
+from dolfinx_neural_topo.optimize.mma import MMA
+from dolfinx_neural_topo.optimize.multistart.levels import Levels
+
+
+@dataclass(frozen=True)
+class Found:
+    """One design on its way: a start, or one promotion of it.
+
+    Attributes:
+        start: Number of the start it comes from.
+        stage: 0 for the start itself, k for the k-th promotion.
+        level: Level of the physics that judged it.
+        objective: Objective there, inf if the job failed.
+        volume: Physical volume fraction.
+        evaluations: Evaluations of this job.
+        equivalent_evaluations: The same, weighted by cells relative to the full mesh.
+        solves: Linear solves of this job.
+        seconds: Wall seconds of this job.
+        reason: Why it ended.
+        history: Objectives of its evaluations on the full mesh that obey the volume, inf for the others.
+        arrays: Vectors of the whole mesh in canonical order, on the ranks that hold them: "x", the best
+            design, and the state of MMA after it.
+        numbers: Numbers of that state.
+    """
+
+    start: int
+    stage: int
+    level: int = 0
+    objective: float = float("inf")
+    volume: float = float("nan")
+    evaluations: int = 0
+    equivalent_evaluations: float = 0.0
+    solves: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+    history: list[float] = field(default_factory=list)
+    arrays: dict[str, Array] | None = None
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+    def without_arrays(self) -> Found:
+        """Return the same without its vectors."""
+        return dataclasses.replace(self, arrays=None)
+
+    def write(self, path: Path, fingerprint: dict[str, Any]) -> None:
+        """Write this and its vectors to a file, atomically."""
+        values = vars(self) | {"arrays": None}
+        write_file(path, {"fingerprint": fingerprint, "values": values}, self.arrays or {})
+
+    @classmethod
+    def read(cls, path: Path, fingerprint: dict[str, Any]) -> Found:
+        """Read a file.
+
+        Raises:
+            CheckpointError: It is damaged, or of another run.
+        """
+        values, arrays = read_file(path, fingerprint)
+        return cls(**values | {"arrays": arrays})
+
+
+class Resumed(MMA):
+    """MMA that goes on where another run of it on the same functional stopped.
+
+    Args:
+        levels: The problem.
+        found: With its arrays.
+    """
+
+    def __init__(self, levels: Levels, found: Found):
+        super().__init__()
+        assert found.arrays is not None
+        self._resumed = dict(found.numbers)
+        for key, value in found.arrays.items():
+            if key.startswith("mma/"):
+                name = key.removeprefix("mma/")
+                self._resumed[name] = levels.order.local(value) if name in self.fields else value.copy()
+
+    def start(self, variables: Any) -> None:
+        """Prepare, and take over the state. Note: Collective."""
+        super().start(variables)
+        self.restore(self._resumed)

@@ -1,0 +1,142 @@
+"""The two kinds of jobs: a start, and the promotion of a design."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from dolfinx_neural_topo.errors import SolverError
+from dolfinx_neural_topo.optimize.continuation import Continuation
+from dolfinx_neural_topo.optimize.loop import minimize
+from dolfinx_neural_topo.optimize.method import Array
+from dolfinx_neural_topo.optimize.mma import MMA
+from dolfinx_neural_topo.optimize.multistart.found import Found, Resumed
+from dolfinx_neural_topo.optimize.multistart.levels import Levels, StartingAt
+from dolfinx_neural_topo.optimize.multistart.schedule import Round, Starts
+from dolfinx_neural_topo.optimize.multistart.starts import Prepare
+from dolfinx_neural_topo.optimize.result import FEASIBLE, Result
+from dolfinx_neural_topo.optimize.stopping import RelativeProgress
+
+WINDOW = 10
+"""Evaluations in which a design must gain what `Round.tolerance` asks for."""
+
+
+def start(
+    levels: Levels, number: int, group: Starts, repair_level: int, prepare: Prepare, seed: int
+) -> Found:
+    """Run one start on a ramp of penalties, then MMA from its densities at the level of comparison.
+
+    Args:
+        levels: The problem.
+        number: Number of the start.
+        group: What kind of start.
+        repair_level: Level of MMA.
+        prepare: Parameterization.
+        seed: Of this start.
+
+    Returns:
+        What was found, with infinite objective if the start could not be evaluated.
+
+    Note: Collective.
+    """
+    final = levels.penalty
+    ramp = [(at, factor * final) for at, factor in group.ramp if at < group.evaluations]
+    try:
+        variables, method = prepare(levels, group, seed)
+        first = minimize(
+            variables,
+            method,
+            evaluations=group.evaluations,
+            continuation=Continuation(levels, ramp, attribute="penalty"),
+            progress=False,
+        )
+        levels.penalty = final
+        x = first.rho_design[levels.design(0).domain.design]
+        found = _mma(levels, Found(number, -1), Round(1, repair_level, group.repair), MMA(), x)
+    except SolverError as error:
+        return Found(number, 0, repair_level, reason=str(error), arrays={})
+    finally:
+        levels.penalty = final
+    return replace(
+        found,
+        evaluations=found.evaluations + first.evaluations,
+        equivalent_evaluations=found.equivalent_evaluations + first.evaluations * levels.weight(group.level),
+        solves=found.solves + first.solves,
+        seconds=found.seconds + first.seconds["total"],
+    )
+
+
+def promote(levels: Levels, before: Found, promotion: Round) -> Found:
+    """Give a design more evaluations of MMA, which goes on where it stopped if the level is the same.
+
+    Args:
+        levels: The problem.
+        before: The design, with vectors.
+        promotion: Level and budget.
+
+    Note: Collective.
+    """
+    assert before.arrays is not None
+    same = levels.existing(before.level) == levels.existing(promotion.level)
+    method = Resumed(levels, before) if same else MMA()
+    found = _mma(levels, before, promotion, method, levels.order.local(before.arrays["x"]))
+    if same and before.objective < found.objective:
+        arrays = None if found.arrays is None else found.arrays | {"x": before.arrays["x"]}
+        return replace(found, objective=before.objective, volume=before.volume, arrays=arrays)
+    return found
+
+
+def _mma(levels: Levels, before: Found, promotion: Round, method: MMA, x: Array) -> Found:
+    """Run MMA from densities of owned design cells."""
+    level = promotion.level
+    result = minimize(
+        StartingAt(levels.design(level), x),
+        method,
+        evaluations=promotion.evaluations,
+        stop=None if promotion.tolerance is None else RelativeProgress(promotion.tolerance, WINDOW),
+        progress=False,
+    )
+    arrays, numbers = _pack(levels, method, result.x)
+    return Found(
+        before.start,
+        before.stage + 1,
+        level,
+        objective=result.objective,
+        volume=result.volume,
+        evaluations=result.evaluations,
+        equivalent_evaluations=result.evaluations * levels.weight(level),
+        solves=result.solves,
+        seconds=result.seconds["total"],
+        reason=result.reason,
+        history=_allowed(result) if level == 0 else [],
+        arrays=arrays,
+        numbers=numbers,
+    )
+
+
+def _allowed(result: Result) -> list[float]:
+    """Return the objectives of all evaluations, inf where the volume was exceeded."""
+    history = result.history
+    return [
+        value if violation <= FEASIBLE else math.inf
+        for value, violation in zip(history.objective, history.violation, strict=True)
+    ]
+
+
+def _pack(levels: Levels, method: MMA, x: Array) -> tuple[dict[str, Array], dict[str, float]]:
+    """Gather a design and the state of the method that goes on from it, whole on rank 0 only.
+
+    Note: Collective.
+    """
+    arrays: dict[str, Array | None] = {"x": levels.order.gather(x)}
+    numbers = {}
+    for name, value in method.state().items():
+        if name in method.fields:
+            arrays[f"mma/{name}"] = levels.order.gather(value)
+        elif isinstance(value, np.ndarray):
+            arrays[f"mma/{name}"] = value
+        else:
+            numbers[name] = value
+    return {name: array for name, array in arrays.items() if array is not None}, numbers

@@ -1,0 +1,70 @@
+"""Where starts come from: a network, linear images of several resolutions, or smooth random densities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.optimize.lbfgs import LBFGS
+from dolfinx_neural_topo.optimize.method import Method, Variables
+from dolfinx_neural_topo.optimize.mma import MMA
+from dolfinx_neural_topo.optimize.multistart.levels import Levels, StartingAt
+
+if TYPE_CHECKING:
+    from dolfinx_neural_topo.optimize.multistart.schedule import Starts
+
+Prepare = Callable[[Levels, "Starts", int], tuple[Variables, Method]]
+
+
+def _network(levels: Levels, starts: Starts, seed: int) -> tuple[Variables, Method]:
+    """Weights of the recipe's network, by L-BFGS."""
+    from dolfinx_neural_topo.networks import recipe_cnn
+
+    network = recipe_cnn(levels.transfer.shape, half_resolution=starts.half_resolution, seed=seed)
+    return _weights(levels, starts, network), LBFGS()
+
+
+def _linear(levels: Levels, starts: Starts, seed: int) -> tuple[Variables, Method]:
+    """The network without its nonlinearity: a sum of enlarged images, by the same L-BFGS."""
+    from dolfinx_neural_topo.networks import MultiresolutionLogits
+
+    return _weights(levels, starts, MultiresolutionLogits(levels.transfer.shape, seed=seed)), LBFGS()
+
+
+def _pixels(levels: Levels, starts: Starts, seed: int) -> tuple[Variables, Method]:
+    """Densities of the cells by MMA, from smooth random ones with features of eight cells."""
+    from dolfinx_neural_topo.networks import MultiresolutionLogits
+
+    design = levels.design(starts.level)
+    image = MultiresolutionLogits(levels.transfer.shape, levels=4, seed=seed)().detach().numpy()
+    rho_design = design.design_from_logits(levels.transfer.apply(image.astype(np.float64)))
+    return StartingAt(design, rho_design[design.domain.design]), MMA()
+
+
+def _weights(levels: Levels, starts: Starts, network: Any) -> Variables:
+    from dolfinx_neural_topo.bridge import NeuralDesign
+
+    return NeuralDesign(levels.design(starts.level), network, levels.transfer)
+
+
+PARAMETERIZATIONS: dict[str, Prepare] = {"network": _network, "linear": _linear, "pixels": _pixels}
+"""What prepares variables and method of a start, by name. The last two are controls for the first."""
+
+
+def get_parameterization(name: str) -> Prepare:
+    """Return a parameterization.
+
+    Raises:
+        InputError: There is none of that name.
+    """
+    if name not in PARAMETERIZATIONS:
+        raise InputError(f"parameterization must be one of {sorted(PARAMETERIZATIONS)}, got {name!r}")
+    return PARAMETERIZATIONS[name]
+
+
+def seed_of(seed: int, start: int) -> int:
+    """Return the seed of one start, from that of the run and its number; in [0, 2^32)."""
+    return int(np.random.SeedSequence([seed, start]).generate_state(1)[0])

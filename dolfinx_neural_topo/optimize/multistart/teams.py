@@ -1,0 +1,168 @@
+"""Independent jobs on groups of ranks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mpi4py import MPI
+
+from dolfinx_neural_topo.errors import NeuralTopoError
+from dolfinx_neural_topo.optimize.method import Array
+from dolfinx_neural_topo.optimize.multistart.found import Found
+from dolfinx_neural_topo.optimize.multistart.levels import Levels
+
+Job = Callable[[Levels, Found], Found]
+
+
+class Teams:
+    """Runs jobs on as many groups of ranks as there are jobs, each group with a problem of its own.
+
+    A job sees its group's problem and nothing else, so that what it finds does not depend on the split (but
+    for rounding, where groups differ in size). What is found is written to a file at once.
+
+    Args:
+        levels: The problem on all ranks.
+        build: Makes the same problem on another communicator; None does all jobs on all ranks, one by one.
+        checkpoint: Beginning of the paths of the jobs' files, or None to write none.
+        fingerprint: JSON-able values that tell this run from others.
+    """
+
+    def __init__(
+        self,
+        levels: Levels,
+        build: Callable[[MPI.Comm], Levels] | None,
+        checkpoint: Path | None,
+        fingerprint: dict[str, Any],
+    ):
+        self.comm = levels.comm
+        self._build = build
+        self._checkpoint = checkpoint
+        self._fingerprint = fingerprint
+        self._problems: dict[int, Levels] = {1: levels}
+        self._comms: list[MPI.Comm] = []
+        self._holder: dict[tuple[int, int], int] = {}
+        self._held: dict[tuple[int, int], dict[str, Array]] = {}
+
+    def map(self, job: Job, before: Sequence[Found], costs: Sequence[float]) -> list[Found]:
+        """Do a job for each of `before`, those excepted that an interrupted run has done already.
+
+        Args:
+            job: Takes a problem and one of `before`, and returns what it found. Collective on its group.
+            before: What the jobs start from, all of one stage.
+            costs: Estimated cost of each, by which they are spread.
+
+        Returns:
+            What was found, in the order of `before`, without vectors (see `fetch`).
+
+        Raises:
+            NeuralTopoError: That of any job, on all ranks.
+
+        Note: Collective.
+        """
+        stage = before[0].stage + 1
+        found = self._read(stage, before)
+        todo = [k for k, each in enumerate(before) if each.start not in found]
+        num_groups = max(1, min(len(todo), self.comm.size)) if self._build else 1
+        group = self.comm.rank * num_groups // self.comm.size
+        mine, trouble = [], None
+        try:
+            levels = self._problem(num_groups, group)
+            for k in share(todo, costs, num_groups)[group]:
+                mine.append(self._keep(job(levels, before[k]), levels.comm))
+        except NeuralTopoError as error:
+            trouble = error
+        everyone = self.comm.allgather((mine, trouble))
+        for _, error in everyone:
+            if error is not None:
+                raise error
+        for rank in reversed(range(self.comm.size)):  # the root of a group is its lowest rank
+            for each in everyone[rank][0]:
+                self._holder[each.stage, each.start] = rank
+                found[each.start] = each
+        return [found[each.start] for each in before]
+
+    def fetch(self, found: Found) -> Found:
+        """Return the same with its vectors, on all ranks. Note: Collective."""
+        key = found.stage, found.start
+        arrays = self.comm.bcast(self._held.get(key), root=self._holder[key])
+        return dataclasses.replace(found, arrays=arrays)
+
+    def forget(self, stage: int) -> None:
+        """Drop the vectors of a stage that is over."""
+        self._held = {key: arrays for key, arrays in self._held.items() if key[0] != stage}
+
+    def destroy(self) -> None:
+        """Free the groups and their problems, not that on all ranks. Note: Collective."""
+        for num_groups, levels in self._problems.items():
+            if num_groups > 1:
+                levels.destroy()
+        for comm in self._comms:
+            comm.Free()
+        self._problems, self._comms = {}, []
+
+    def path(self, stage: int, start: int) -> Path | None:
+        """Return the file of one job."""
+        if self._checkpoint is None:
+            return None
+        return self._checkpoint.with_name(f"{self._checkpoint.name}-stage{stage}-start{start}.npz")
+
+    def _problem(self, num_groups: int, group: int) -> Levels:
+        """Return the problem of a group, made when first needed."""
+        if num_groups not in self._problems:
+            assert self._build is not None
+            comm = self.comm.Split(group, self.comm.rank)
+            self._comms.append(comm)
+            self._problems[num_groups] = self._build(comm)
+        return self._problems[num_groups]
+
+    def _keep(self, found: Found, comm: MPI.Comm) -> Found:
+        """Hold the vectors on the root of the group, and write the file there."""
+        if comm.rank == 0:
+            assert found.arrays is not None
+            self._held[found.stage, found.start] = found.arrays
+            path = self.path(found.stage, found.start)
+            if path is not None:
+                found.write(path, self._fingerprint)
+        return found.without_arrays()
+
+    def _read(self, stage: int, before: Sequence[Found]) -> dict[int, Found]:
+        """Read what an interrupted run has found, on rank 0; by start."""
+        found, trouble = {}, None
+        if self.comm.rank == 0:
+            try:
+                for path in (self.path(stage, each.start) for each in before):
+                    if path is not None and path.exists():
+                        each = Found.read(path, self._fingerprint)
+                        assert each.arrays is not None
+                        self._held[stage, each.start] = each.arrays
+                        found[each.start] = each.without_arrays()
+            except NeuralTopoError as error:
+                trouble = error
+        found, trouble = self.comm.bcast((found, trouble), root=0)
+        if trouble is not None:
+            raise trouble
+        self._holder.update({(stage, start): 0 for start in found})
+        return found
+
+
+def share(jobs: Sequence[int], costs: Sequence[float], num_groups: int) -> list[list[int]]:
+    """Spread jobs over groups, dear ones first, each to the group with the least to do.
+
+    Args:
+        jobs: Their numbers.
+        costs: Cost of each by its number.
+        num_groups: Number of groups.
+
+    Returns:
+        The jobs of each group.
+    """
+    parts: list[list[int]] = [[] for _ in range(num_groups)]
+    loads = [0.0] * num_groups
+    for job in sorted(jobs, key=lambda k: (-costs[k], k)):
+        least = loads.index(min(loads))
+        parts[least].append(job)
+        loads[least] += costs[job]
+    return parts

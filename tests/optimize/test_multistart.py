@@ -1,0 +1,249 @@
+import dataclasses
+
+import dolfinx
+import numpy as np
+import pytest
+from dolfinx import fem
+from mpi4py import MPI
+
+from dolfinx_neural_topo.bridge import PixelTransfer
+from dolfinx_neural_topo.density import CellGrid, ConeFilter, Design, DesignDomain
+from dolfinx_neural_topo.errors import CheckpointError, InputError, SolverError
+from dolfinx_neural_topo.optimize.multistart import (
+    Levels,
+    Round,
+    Schedule,
+    Starts,
+    multistart,
+    preset,
+    starts,
+)
+from dolfinx_neural_topo.optimize.multistart.teams import share
+from dolfinx_neural_topo.physics import Compliance, StateProblem, heat, simp
+
+comm = MPI.COMM_WORLD
+SIZE = 16
+SMALL = Schedule(
+    starts=(Starts(2, level=1, evaluations=8, repair=2), Starts(2, level=2, evaluations=12, repair=3)),
+    repair_level=1,
+    rounds=(Round(2, level=0, evaluations=4), Round(1, level=0, evaluations=8, tolerance=1e-3)),
+)
+
+
+class HeatLevels(Levels):
+    """A heated square with a sink in the middle of its left edge, on grids of 16, 8 and 4 cells a side."""
+
+    def __init__(self, comm):
+        problems = [self._physics(comm, SIZE // factor) for factor in (1, 2, 4)]
+        functional, rho, _ = problems[0]
+        self.grid = CellGrid(rho.function_space.mesh, (SIZE, SIZE))
+        domain = DesignDomain(rho, volume_fraction=0.4)
+        design = Design(functional, domain, filter=ConeFilter(domain, 2.0))
+        coarse = [functional for functional, _, _ in problems[1:]]
+        penalties = [penalty for _, _, penalty in problems]
+        self.states = [functional.state for functional, _, _ in problems]
+        super().__init__(design, coarse, penalties, PixelTransfer(self.grid))
+
+    @staticmethod
+    def _physics(comm, num_cells):
+        corners = [(0.0, 0.0), (float(SIZE), float(SIZE))]
+        kind = dolfinx.mesh.CellType.quadrilateral
+        mesh = dolfinx.mesh.create_rectangle(comm, corners, [num_cells, num_cells], kind)
+        rho = fem.Function(fem.functionspace(mesh, ("DG", 0)))
+        penalty = fem.Constant(mesh, 3.0)
+        V = fem.functionspace(mesh, ("Lagrange", 1))
+        sink = fem.locate_dofs_geometrical(V, lambda x: (x[0] < 1e-9) & (abs(x[1] - SIZE / 2) < 4.1))
+        a = heat.bilinear_form(V, simp(rho, penalty=penalty, E_min=1e-3))
+        L = heat.source(V, fem.Constant(mesh, 1.0 / SIZE**2))
+        state = StateProblem((a, L), rho, bcs=[fem.dirichletbc(0.0, sink, V)], petsc_options_prefix="heat_")
+        return Compliance(state), rho, penalty
+
+    def destroy(self):
+        for state in self.states:
+            state.destroy()
+
+
+@pytest.fixture
+def levels():
+    problem = HeatLevels(comm)
+    yield problem
+    problem.destroy()
+
+
+@pytest.fixture
+def shared_path(tmp_path_factory):
+    """A path that is the same on all ranks."""
+    return comm.bcast(tmp_path_factory.mktemp("multistart") / "run", root=0)
+
+
+def whole(levels, values):
+    return levels.grid.to_image(values)
+
+
+def test_result_obeys_the_volume_and_is_what_a_fresh_problem_finds(levels):
+    found = multistart(levels, SMALL, build=HeatLevels)
+    fresh = HeatLevels(comm)
+    design = fresh.design(0)
+    assert design.functional.value(found.rho) == pytest.approx(found.objective, rel=1e-12)
+    np.testing.assert_allclose(design.rho_from_design(found.rho_design), found.rho, atol=1e-14)
+    assert found.volume == pytest.approx(design.volume(found.rho), abs=1e-14)
+    assert found.volume <= 0.4 + 1e-6
+    assert levels.penalty == 3.0
+    assert found.history[-1] == found.objective
+    assert (np.diff(found.history) <= 0.0).all()
+    fresh.destroy()
+
+
+def test_every_start_and_promotion_is_recorded_with_its_cost(levels):
+    found = multistart(levels, SMALL, build=HeatLevels)
+    starts_, first, last = ([each for each in found.found if each.stage == stage] for stage in range(3))
+    assert [each.start for each in starts_] == [0, 1, 2, 3]
+    best = sorted(starts_, key=lambda each: each.objective)[:2]
+    assert [each.start for each in first] == [each.start for each in best]
+    assert last[0].start == min(first, key=lambda each: each.objective).start
+    assert [each.evaluations for each in starts_] == [10, 10, 15, 15]
+    assert [each.equivalent_evaluations for each in starts_[1:3]] == [10 / 4, 12 / 16 + 3 / 4]
+    assert all(each.evaluations == each.solves for each in found.found)
+    assert found.evaluations == 50 + 8 + last[0].evaluations
+    assert found.equivalent_evaluations == pytest.approx(5 + 3 + 8 + last[0].evaluations)
+
+
+def test_a_promotion_on_the_same_level_goes_on_where_it_stopped(levels):
+    """Two rounds of 4 and 8 evaluations are one run of MMA of 12 from the repaired start."""
+    schedule = dataclasses.replace(SMALL, rounds=(Round(1, 0, 12),))
+    apart = dataclasses.replace(SMALL, rounds=(Round(1, 0, 4), Round(1, 0, 8)))
+    together = multistart(levels, schedule, seed=3)
+    in_parts = multistart(levels, apart, seed=3)
+    assert in_parts.objective == together.objective
+    assert in_parts.history == together.history
+
+
+def test_a_seed_is_a_run(levels):
+    one, same, other = (multistart(levels, SMALL, seed=seed, build=HeatLevels) for seed in (1, 1, 2))
+    assert one.objective == same.objective
+    np.testing.assert_array_equal(one.rho, same.rho)
+    assert [each.objective for each in one.found] == [each.objective for each in same.found]
+    assert len({each.objective for each in (*one.found[:4], *other.found[:4])}) == 8
+
+
+def test_any_split_finds_the_same(levels):
+    alone = HeatLevels(MPI.COMM_SELF)
+    serial = multistart(alone, SMALL, seed=1)
+    split = multistart(levels, SMALL, seed=1, build=HeatLevels)
+    for one, two in zip(serial.found, split.found, strict=True):
+        assert (one.start, one.stage, one.evaluations) == (two.start, two.stage, two.evaluations)
+        assert two.objective == pytest.approx(one.objective, rel=1e-6)
+    assert [each.objective for each in split.found[:4]] == [each.objective for each in serial.found[:4]]
+    np.testing.assert_allclose(whole(levels, split.rho), whole(alone, serial.rho), atol=1e-4)
+    alone.destroy()
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_a_killed_run_goes_on_to_the_same_end(levels, shared_path, stage):
+    def kill(found):
+        if found.stage == stage:
+            raise Killed
+
+    untouched = multistart(levels, SMALL, seed=4, build=HeatLevels)
+    with pytest.raises(Killed):
+        multistart(levels, SMALL, seed=4, build=HeatLevels, checkpoint=shared_path, callback=kill)
+    before = [state.num_solves for state in levels.states]
+    resumed = multistart(levels, SMALL, seed=4, build=HeatLevels, checkpoint=shared_path)
+    assert resumed.objective == untouched.objective
+    assert resumed.history == untouched.history
+    np.testing.assert_array_equal(resumed.rho, untouched.rho)
+    if comm.size == 1:  # all jobs run on these states
+        done = [state.num_solves - number for state, number in zip(levels.states, before, strict=True)]
+        left = [each for each in untouched.found if each.stage > stage]
+        assert sum(done) == sum(each.solves for each in left)
+
+
+def test_files_of_another_run_are_refused(levels, shared_path):
+    multistart(levels, SMALL, seed=4, build=HeatLevels, checkpoint=shared_path)
+    with pytest.raises(CheckpointError, match="seed is 4 there and 5 here"):
+        multistart(levels, SMALL, seed=5, build=HeatLevels, checkpoint=shared_path)
+
+
+@pytest.mark.parametrize("parameterization", starts.PARAMETERIZATIONS)
+def test_parameterizations_improve_on_their_starts(levels, parameterization):
+    uniform = levels.design(0).evaluate(levels.design(0).initial(), gradient=False).value
+    found = multistart(levels, SMALL, parameterization=parameterization, build=HeatLevels)
+    assert found.objective < 0.5 * uniform
+    assert len({each.objective for each in found.found[:4]}) == 4
+
+
+def test_a_start_that_fails_is_left_out(levels, monkeypatch):
+    network = starts.PARAMETERIZATIONS["network"]
+    calls = []
+
+    def prepare(problem, group, seed):
+        calls.append(seed)
+        if seed == starts.seed_of(0, 1):
+            raise SolverError("The start cannot be evaluated: no luck.")
+        return network(problem, group, seed)
+
+    monkeypatch.setitem(starts.PARAMETERIZATIONS, "network", prepare)
+    found = multistart(levels, SMALL, build=HeatLevels)
+    assert found.found[1].objective == np.inf
+    assert "no luck" in found.found[1].reason
+    assert 1 not in [each.start for each in found.found[4:]]
+    assert np.isfinite(found.objective)
+
+
+def test_no_start_that_works_is_an_error(levels, monkeypatch):
+    def prepare(problem, group, seed):
+        raise SolverError("no luck")
+
+    monkeypatch.setitem(starts.PARAMETERIZATIONS, "network", prepare)
+    with pytest.raises(SolverError, match="No start could be evaluated: no luck"):
+        multistart(levels, SMALL, build=HeatLevels)
+    assert levels.penalty == 3.0
+
+
+def test_an_error_of_one_group_is_raised_on_all_ranks(levels, monkeypatch):
+    def prepare(problem, group, seed):
+        if seed == starts.seed_of(0, 3):
+            raise InputError("a bad start")
+        return network(problem, group, seed)
+
+    network = starts.PARAMETERIZATIONS["network"]
+    monkeypatch.setitem(starts.PARAMETERIZATIONS, "network", prepare)
+    with pytest.raises(InputError, match="a bad start"):
+        multistart(levels, SMALL, build=HeatLevels)
+
+
+def test_levels_that_do_not_exist_are_the_coarsest(levels):
+    assert levels.num_levels == 3
+    assert [levels.weight(level) for level in range(5)] == [1.0, 1 / 4, 1 / 16, 1 / 16, 1 / 16]
+    assert levels.design(7) is levels.design(2)
+
+
+def test_bad_input(levels):
+    with pytest.raises(InputError, match=r"parameterization must be one of.*got 'magic'"):
+        multistart(levels, SMALL, parameterization="magic")
+    with pytest.raises(InputError, match="rounds must keep ever fewer"):
+        Schedule((Starts(2, 1),), 1, (Round(3, 0, 4),))
+    with pytest.raises(InputError, match="at least one start"):
+        Schedule((), 1, (Round(1, 0, 4),))
+    with pytest.raises(InputError, match="end at level 0"):
+        Schedule((Starts(2, 1),), 1, (Round(2, 1, 4),))
+    design = levels.design(0)
+    with pytest.raises(InputError, match="penalties must hold one for the design"):
+        Levels(design, [], [], levels.transfer)
+    constrained = Design(design.functional, design.domain, constraints=[(design.functional, 1.0)])
+    with pytest.raises(InputError, match="no constraint beside its volume"):
+        Levels(constrained, [], [fem.Constant(design.domain.mesh, 3.0)], levels.transfer)
+
+
+def test_presets_follow_the_size():
+    assert preset(2**15 - 1) is preset(100)
+    assert preset(2**15) is not preset(100)
+
+
+def test_jobs_are_shared_by_cost():
+    assert share([0, 1, 2, 3], [1.0, 1.0, 1.0, 3.0], 2) == [[3], [0, 1, 2]]
+    assert share([2, 5], [0, 0, 1.0, 0, 0, 1.0], 3) == [[2], [5], []]
