@@ -43,11 +43,6 @@ def check_shape(shape: Sequence[int]) -> tuple[int, ...]:
     return result
 
 
-def default_kernel(shape: Sequence[int]) -> int:
-    """Return the edge length of convolution kernels: 5 in 2D, 3 in 3D, about as many taps."""
-    return 5 if len(shape) == 2 else 3
-
-
 def stage_sizes(shape: Sequence[int], resizes: Sequence[int]) -> list[tuple[int, ...]]:
     """Return the image size before the first stage and after each one.
 

@@ -13,7 +13,6 @@ from dolfinx_neural_topo.networks._stages import (
     Decoder,
     channels_first,
     check_shape,
-    default_kernel,
     upsample,
 )
 
@@ -41,7 +40,7 @@ class LeanCNN(nn.Module):
         shape: Size of the logits: (rows, columns), or (nz, rows, columns) for the 3D form.
         resizes: Upsampling factor of each stage; `bounded_resizes(shape)` if None.
         channels: Channels after each stage, the last 1.
-        kernel: Edge length of the convolution kernels; 5 in 2D and 3 in 3D (about as many taps) if None.
+        kernel: Edge length of the convolution kernels, odd.
         activation: "sin" or "tanh".
         latent_scale: Standard deviation of the coarse image at the start.
         offset_scale: Factor in front of learned offsets for each element of each stage; 0 for none.
@@ -60,7 +59,7 @@ class LeanCNN(nn.Module):
         *,
         resizes: Sequence[int] | None = None,
         channels: Sequence[int] = (64, 32, 16, 8, 1),
-        kernel: int | None = None,
+        kernel: int = 5,
         activation: str = "sin",
         latent_scale: float = 11.4,
         offset_scale: float = 0.0,
@@ -81,7 +80,7 @@ class LeanCNN(nn.Module):
             LATENT_CHANNELS,
             resizes=bounded_resizes(inner) if resizes is None else resizes,
             channels=channels,
-            kernel=default_kernel(self.shape) if kernel is None else kernel,
+            kernel=kernel,
             activation=activation,
             offset_scale=offset_scale,
             generator=generator,

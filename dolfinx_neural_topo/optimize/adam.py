@@ -35,7 +35,7 @@ class Adam(Method):
     A failed evaluation halves the step that led to it; the moments stay as they are.
 
     Args:
-        lr: Learning rate.
+        lr: Learning rate; the attribute may be changed during a run (`Continuation`).
         betas: Decay of the first and second moment.
         schedule: Factor on the learning rate for step 0, 1, ...; constant if None. See `cosine`.
 
@@ -88,8 +88,8 @@ class Adam(Method):
             return
         self._good[:] = self._x
         np.copyto(self._gradient, evaluation.gradient, casting="same_kind")
-        if self.schedule is not None:
-            self._optimizer.param_groups[0]["lr"] = self.lr * self.schedule(self._steps)
+        factor = 1.0 if self.schedule is None else self.schedule(self._steps)
+        self._optimizer.param_groups[0]["lr"] = self.lr * factor
         self._optimizer.step()
         self._steps += 1
 

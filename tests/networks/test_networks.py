@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from mpi4py import MPI
 
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.networks import (
@@ -63,6 +64,13 @@ def test_seeds_decide_and_the_global_generator_is_left_alone(make):
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(flat(first), flat(same)) and not torch.equal(flat(first), flat(other))
     assert torch.equal(first(), same())
+
+
+@pytest.mark.parametrize("make", IMAGE_NETWORKS)
+def test_all_ranks_hold_the_same_network(make):
+    network = make((16, 24))
+    mine = torch.cat([flat(network).double(), network().detach().double().reshape(-1)]).numpy()
+    assert np.array_equal(mine, MPI.COMM_WORLD.bcast(mine, root=0))
 
 
 @pytest.mark.parametrize("make", IMAGE_NETWORKS)

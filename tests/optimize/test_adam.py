@@ -30,6 +30,18 @@ def test_convex_problem_is_solved_with_a_schedule():
     assert np.allclose(points[-1], centre, atol=1e-3)
 
 
+def test_the_learning_rate_can_be_changed_during_a_run():
+    variables, method = Smooth(rosenbrock, np.zeros(4)), Adam(0.1)
+    method.start(variables)
+    steps = []
+    for lr in (0.1, 0.01):
+        method.lr = lr
+        x = method.ask().copy()
+        method.tell(x, Evaluation(1.0, np.ones(4)))  # a constant gradient: every step is lr
+        steps.append(x - method.ask())
+    assert np.allclose(steps, [[0.1] * 4, [0.01] * 4], rtol=1e-6)
+
+
 def test_cosine_schedule():
     schedule = cosine(10, final=0.2)
     assert schedule(0) == 1.0 and schedule(10) == schedule(11) == pytest.approx(0.2)
