@@ -154,11 +154,14 @@ def _weights(domain: DesignDomain, radius: float, positions: np.ndarray):
         chunk = cells[start : start + _ROWS_AT_ONCE]
         pairs = cKDTree(domain.midpoints[chunk]).sparse_distance_matrix(tree, radius, output_type="ndarray")
         pairs = pairs[pairs["v"] < radius]
-        pairs = pairs[np.argsort(pairs["i"], kind="stable")]
-        counts[chunk] = np.bincount(pairs["i"], minlength=len(chunk))
-        data.append(radius - pairs["v"])
-        columns.append(pairs["j"].astype(np.int32))
-        used[columns[-1]] = True
+        places = (pairs["i"].astype(np.int32), pairs["j"].astype(np.int32))
+        rows = scipy.sparse.coo_matrix(
+            (radius - pairs["v"], places), shape=(len(chunk), len(positions))
+        ).tocsr()
+        counts[chunk] = np.diff(rows.indptr)
+        data.append(rows.data)
+        columns.append(rows.indices)
+        used[rows.indices] = True
     starts = np.concatenate([[0], np.cumsum(counts)])
     shape = (domain.num_owned_cells, len(positions))
     return scipy.sparse.csr_matrix((np.concatenate(data), np.concatenate(columns), starts), shape=shape), used

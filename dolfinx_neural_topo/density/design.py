@@ -21,7 +21,7 @@ class Evaluation:
 
     Attributes:
         value: Objective.
-        gradient: Its gradient with respect to the variables, or None for a value-only evaluation.
+        gradient: Its gradient with respect to the variables, shape of x, or None for a value-only evaluation.
         constraints: Constraint values g <= 0, shape (m,).
         constraint_gradients: Their gradients, shape (m, number of variables), or None.
         rho_design: Density before the filter, owned cells.
@@ -30,9 +30,9 @@ class Evaluation:
     """
 
     value: float
-    gradient: np.ndarray | None
+    gradient: Any
     constraints: np.ndarray
-    constraint_gradients: np.ndarray | None
+    constraint_gradients: Any
     rho_design: np.ndarray
     rho: np.ndarray
     volume: float
@@ -303,7 +303,7 @@ class Design:
             return ProjectedVolume(domain, self.filter, self.projection)
         return LinearVolume(domain, self._unfiltered(volumes))
 
-    def _worst_case(self, rho_filtered: np.ndarray, gradient: bool) -> tuple[float, np.ndarray | None]:
+    def _worst_case(self, rho_filtered: np.ndarray, gradient: bool) -> tuple[float, Any]:
         """Largest objective over the projection's realizations, and its gradient by rho_filtered."""
         projections = (None,) if self.projection is None else self.projection.realizations
         values, slopes = [], []

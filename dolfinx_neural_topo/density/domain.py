@@ -149,11 +149,11 @@ class DesignDomain:
         index[self._cell_dofs] = self.mesh.topology.original_cell_index[: self.num_owned_cells]
         return index
 
-    def expand(self, design_values: np.ndarray) -> np.ndarray:
+    def expand(self, design_values: np.ndarray | float) -> np.ndarray:
         """Fill a density from its design cells: solid cells get 1, void cells 0.
 
         Args:
-            design_values: Values of owned design cells, in their order.
+            design_values: Values of owned design cells, in their order, or one for all.
 
         Returns:
             Owned values, shape (num_owned_cells,).

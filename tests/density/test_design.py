@@ -233,3 +233,28 @@ def test_serial_equals_parallel(kind, projection):
     assert comm.bcast(parallel.value) == parallel.value
     for ours, theirs in zip(parallel_fields, serial_fields, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9 * np.abs(theirs).max())
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("kind", ["squares", "gmsh", "cubes"])
+def test_serial_equals_parallel_with_elasticity(kind):
+    """The same, with the compliance of a body that hangs from its left side."""
+    results = []
+    for each in (comm, MPI.COMM_SELF):
+        domain = make_domain(MESHES[kind](each), volume_fraction=0.4, void=lambda x: x[0] > 6.0)
+        dim = domain.mesh.topology.dim
+        rho = dolfinx.fem.Function(domain.space)
+        V = dolfinx.fem.functionspace(domain.mesh, ("Lagrange", 1, (dim,)))
+        left = dolfinx.fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0.0))
+        bcs = [dolfinx.fem.dirichletbc(np.zeros(dim), left, V)]
+        a = elasticity.bilinear_form(
+            V, simp(rho, E_min=1e-3), 0.3, model="plane_stress" if dim == 2 else "3d"
+        )
+        L = ufl.TestFunction(V)[1] * ufl.dx
+        with StateProblem((a, L), rho, bcs=bcs, petsc_options_prefix="hang_") as state:
+            design = Design(Compliance(state), domain, filter=ConeFilter(domain, 1.7))
+            evaluation = design.evaluate_logits(seeded(domain, 1, -3.0, 3.0))
+        results.append((evaluation.value, gathered(domain, evaluation.gradient)))
+    (value, gradient), (expected_value, expected) = results
+    assert value == pytest.approx(expected_value, rel=1e-9)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
