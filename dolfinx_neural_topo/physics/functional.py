@@ -183,10 +183,10 @@ class Compliance(Owner):
 
 
 class Sensitivity:
-    """Derivative of a sum of scalar forms with respect to the density at fixed states, as linear forms on DG0.
+    """Derivative of a sum of scalar forms with respect to the density at fixed states, as DG0 linear forms.
 
-    The parts are compiled apart, because DOLFINx wants one set of facet tags in a form, and that of a functional
-    may be another one than that of the loads.
+    The parts are compiled apart, because DOLFINx wants one set of facet tags in a form, and that of a
+    functional may be another one than that of the loads.
 
     Args:
         parts: UFL forms without test functions.

@@ -31,9 +31,7 @@ def nodal_load(V: fem.FunctionSpace, points, values) -> fem.Function:
     """
     comm, block_size = V.mesh.comm, V.dofmap.index_map_bs
     points = np.atleast_2d(np.asarray(points, dtype=np.float64))
-    values = (
-        np.asarray(values, dtype=np.float64).reshape(len(points), -1) if np.size(values) else np.zeros((0, 0))
-    )
+    values = np.asarray(values, dtype=np.float64).reshape(len(points), -1 if len(points) else block_size)
     agree(comm, _shape_problem(points, values, block_size, V.mesh.geometry.dim))
     points = np.pad(points, ((0, 0), (0, 3 - points.shape[1])))
 

@@ -11,12 +11,14 @@ from dolfinx_neural_topo.errors import InputError, SolverError
 from dolfinx_neural_topo.physics.field import Field
 from dolfinx_neural_topo.physics.operator import Operator
 
-TOLERANCE = 1e-10  # residual relative to that of the zero state (the load), unless snes_atol is given
+# Residuals relative to that of the zero state (the load): the one aimed at, unless snes_atol is given, and
+# the one accepted where steps have become as small, or the line search as fruitless, as rounding makes them.
+TOLERANCE, ROUNDING = 1e-10, 1e-7
 OPTIONS = {
     "snes_type": "newtonls",
     "snes_linesearch_type": "bt",
     "snes_rtol": 1e-13,
-    "snes_stol": 0.0,
+    "snes_stol": 1e-9,
     "snes_max_it": 60,
 }
 
@@ -46,12 +48,12 @@ class Newton(Owner):
         self._r: Field = self.own(Field(fem.Function(u.function.function_space)))
         self._f = self.own(u.vec.duplicate())
         self._x = self.own(u.vec.duplicate())
-        self._options = {**OPTIONS, **operator.options}
+        self._options = {**OPTIONS, **operator.solver.options}
         self.snes = self.own(PETSc.SNES().create(u.function.function_space.mesh.comm))
         self.snes.setOptionsPrefix(operator.prefix)
         self.snes.setFunction(self._evaluate, self._f)
         self.snes.setJacobian(self._linearize_at, operator.A)
-        self.snes.setKSP(operator.ksp)
+        self.snes.setKSP(operator.solver.ksp)
         with options(operator.prefix, self._options):
             self.snes.setFromOptions()
             self._atol_given = PETSc.Options().hasName(f"{operator.prefix}snes_atol")
@@ -78,6 +80,7 @@ class Newton(Owner):
     def _linearize_at(self, snes: PETSc.SNES, x: PETSc.Vec, J: PETSc.Mat, P: PETSc.Mat) -> None:
         self._set_state(x)
         self._operator.assemble()
+        self._operator.solver.num_set_ups += 1  # SNES factorizes next
 
     def linearize(self) -> None:
         """Bring the Jacobian to the present state (Newton leaves it one step behind).
@@ -110,6 +113,7 @@ class Newton(Owner):
                 "the load must not be zero, got a residual of zero at the zero state; way out: check loads, "
                 "tags and bcs"
             )
+        self._accepted = ROUNDING * load
         if not self._atol_given and np.isfinite(load):
             self.snes.setTolerances(atol=TOLERANCE * load)
         self._x.array_w[:] = before
@@ -122,15 +126,29 @@ class Newton(Owner):
         self._set_state(self._x)
 
     def _attempt(self) -> bool:
-        with options(self._operator.prefix, self._options):  # multigrid makes its levels inside
-            self.snes.solve(None, self._x)
-        return self.snes.getConvergedReason() > 0
+        solver = self._operator.solver
+        self.snes.setKSP(solver.ksp)
+        try:
+            with options(self._operator.prefix, self._options):  # multigrid makes its levels inside
+                self.snes.solve(None, self._x)
+        except PETSc.Error:  # some factorizations raise where others set the failed reason
+            self._operator.drop_solver()
+            return False
+        if solver.ksp.getConvergedReason() < 0:
+            self._operator.drop_solver()
+        reason = self.snes.getConvergedReason()
+        reasons = PETSc.SNES.ConvergedReason
+        if reason in (reasons.CONVERGED_SNORM_RELATIVE, reasons.DIVERGED_LINE_SEARCH):
+            return bool(self.snes.getFunctionNorm() <= self._accepted)
+        return reason > 0
 
     def _failure(self) -> SolverError:
         reason, iterations = self.snes.getConvergedReason(), self.snes.getIterationNumber()
         residual = self.snes.getFunctionNorm()
         linear = self.snes.getKSP().getConvergedReason()
         inner = f" (linear solver: {reason_name(PETSc.KSP.ConvergedReason, linear)})" if linear < 0 else ""
+        if reason > 0:  # steps became small, but not the residual
+            reason = PETSc.SNES.ConvergedReason.DIVERGED_LINE_SEARCH
         name = reason_name(PETSc.SNES.ConvergedReason, reason)
         return SolverError(
             f"Newton's method '{self._operator.prefix}' failed with {name}{inner} after {iterations} "

@@ -211,7 +211,7 @@ class StateProblem(Owner):
             return
         if self._newton is not None:
             self._newton.linearize()
-        self._operator.solve(b.vec, lmbda.vec, transpose=True)
+        self._operator.solve([b.vec], [lmbda.vec], transpose=True)
         lmbda.scatter_forward()
         self.num_adjoint_solves += 1
 
@@ -246,7 +246,7 @@ class StateProblem(Owner):
         for case, depends in enumerate(self._rho_in_load):
             if change & Change.LOAD or (depends and change & Change.RHO) or (self._lifted and renewed):
                 self._assemble_load(case)
-        self._operator.solve_together([b.vec for b in self._loads], [u.vec for u in self._fields])
+        self._operator.solve([b.vec for b in self._loads], [u.vec for u in self._fields])
         for u in self._fields:
             u.scatter_forward()
 

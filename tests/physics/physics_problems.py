@@ -48,7 +48,7 @@ class Problem:
 
 
 def box(cell: str = "quadrilateral", shape=None, comm=MPI.COMM_WORLD, size=None):
-    """Return a mesh of [0, size_0] x [0, size_1] (x [0, size_2]), unit cells by default."""
+    """Return a mesh of a rectangle or box, of unit cells by default."""
     kind = CELLS[cell]
     if cell in ("triangle", "quadrilateral"):
         shape = shape or (8, 4)
@@ -272,7 +272,7 @@ def large_beam_by_boundary(**options):
 
 
 def on_facets(**options):
-    """A functional over inner facets and the boundary, whose density derivative reaches other ranks' cells."""
+    """A functional over facets, whose density derivative reaches the cells of other ranks."""
     domain = box("triangle")
     domain = mesh_with_shared_facets(domain)
     V, rho = fem.functionspace(domain, ("Lagrange", 1)), density(domain)

@@ -3,8 +3,9 @@
 import numpy as np
 import physics_problems as problems
 import pytest
+import ufl
 
-from dolfinx_neural_topo.physics import taylor_test
+from dolfinx_neural_topo.physics import ReducedFunctional, taylor_test
 
 TIGHT = {"solver": "amg", "petsc_options": {"ksp_rtol": 1e-12}}
 
@@ -68,10 +69,6 @@ def test_a_wrong_gradient_is_found():
 
 
 def test_a_linear_functional_has_infinite_order():
-    import ufl
-
-    from dolfinx_neural_topo.physics import ReducedFunctional
-
     with problems.heat_sink() as problem:
         orders = taylor_test(ReducedFunctional(problem.state.rho * ufl.dx, problem.state))
     assert np.isinf(orders).all()

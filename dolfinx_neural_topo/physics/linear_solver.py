@@ -1,0 +1,198 @@
+"""A PETSc solver that is kept between matrices, and looks at what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from petsc4py import PETSc
+
+from dolfinx_neural_topo._petsc import Owner, options, reason_name
+from dolfinx_neural_topo.errors import SolverError
+from dolfinx_neural_topo.physics import nullspace
+from dolfinx_neural_topo.physics.solvers import Preset, Traits
+
+SINGULAR = 1e-5  # residual of a direct solver, relative to the right-hand side, that shows a singular matrix
+WORDS = {
+    "DIVERGED_MAX_IT": "the iteration limit was reached; raise ksp_max_it, or use solver='direct'",
+    "DIVERGED_DTOL": "the residual grew; check supports and moduli, or use solver='direct'",
+    "DIVERGED_INDEFINITE_PC": "the preconditioner is not positive definite; raise mg_levels_esteig_ksp_max_it",
+    "DIVERGED_INDEFINITE_MAT": "the operator is not positive definite; use solver='direct' with pc_type lu",
+    "DIVERGED_NANORINF": "NaN or infinity appeared; check moduli, loads and coordinates",
+    "DIVERGED_PCSETUP_FAILED": "the set-up failed, so the operator is singular or not positive definite; check the "
+    "supports, keep E_min > 0, or use petsc_options={'pc_type': 'lu'}",
+    "DIVERGED_BREAKDOWN": "the Krylov method broke down; use solver='direct'",
+}
+
+
+class LinearSolver(Owner):
+    """KSP for a matrix whose values change and whose pattern does not.
+
+    Args:
+        A: Matrix, owned by the caller.
+        traits: What kind it is.
+        preset: Solver preset.
+        petsc_options: Options over those of the preset.
+        prefix: PETSc options prefix.
+        warm_start: Whether iterative solves start from what the solution vector holds.
+
+    Attributes:
+        ksp: PETSc's solver.
+        options: All options, without prefix.
+        stale: Whether the values of A have changed since the last `set_up`.
+        direct: Whether one application of the preconditioner is the solution.
+        iterations: Iterations of the last solve.
+        num_set_ups: Factorizations, or set-ups of the preconditioner, so far.
+
+    Note: Collective.
+    """
+
+    def __init__(
+        self,
+        A: PETSc.Mat,
+        traits: Traits,
+        preset: Preset,
+        petsc_options: Mapping[str, Any],
+        prefix: str,
+        *,
+        warm_start: bool,
+    ):
+        super().__init__()
+        self.A, self.prefix, self._preset = A, prefix, preset
+        self.options = {**preset.options, **petsc_options}
+        self._residual: PETSc.Vec = self.own(A.createVecLeft())
+        self._block: list[PETSc.Mat] = []
+        self.ksp: PETSc.KSP = self.own(PETSc.KSP().create(A.comm))
+        self.ksp.setOptionsPrefix(prefix)
+        self.ksp.setOperators(A)
+        if preset.near_nullspace:
+            for vector in nullspace.attach_near_nullspace(A, nullspace.free_motions(traits.V)[1]):
+                self.own(vector)
+        support = None if preset.configure is None else preset.configure(self.ksp)
+        if support is not None:
+            self.own(support)
+        with options(prefix, self.options):
+            self.ksp.setFromOptions()
+        self.direct = self.ksp.getType() == PETSc.KSP.Type.PREONLY
+        self._warm_start = warm_start and not self.direct
+        self.ksp.setInitialGuessNonzero(self._warm_start)
+        self.stale = self._rebuild = self._fresh = True
+        self._first_iterations: int | None = None
+        self.iterations = self.num_set_ups = 0
+
+    def set_up(self) -> None:
+        """Factorize, or renew the preconditioner, if values have changed since.
+
+        Raises:
+            SolverError: The matrix holds NaN, or PETSc refused it.
+
+        Note: Collective.
+        """
+        if not self.stale:
+            return
+        if not np.isfinite(self.A.norm()):
+            raise SolverError(f"the matrix of '{self.prefix}' holds NaN or infinity; check moduli, density")
+        if self._rebuild and self._preset.rebuild:
+            self.ksp.getPC().reset()
+            self._first_iterations = None
+        with options(self.prefix, self.options):  # levels of multigrid read them here
+            self.ksp.setOperators(self.A)
+            self._call(self.ksp.setUp)
+            self._call(self.ksp.getPC().setUp)
+        self._fresh, self.stale, self._rebuild = self._rebuild, False, False
+        self.num_set_ups += 1
+
+    def _call(self, function: Any, *args: Any) -> None:
+        """Call PETSc; some of its libraries raise where others set the failed reason."""
+        try:
+            function(*args)
+        except PETSc.Error as error:
+            kind = self.ksp.getPC().getType()
+            raise SolverError(
+                f"linear solver '{self.prefix}' ({self.ksp.getType()}, {kind}) failed with PETSc error "
+                f"{error.ierr}: {WORDS['DIVERGED_PCSETUP_FAILED']}"
+            ) from error
+
+    def solve(self, bs: Sequence[PETSc.Vec], xs: Sequence[PETSc.Vec], *, transpose: bool) -> None:
+        """Solve A x_i = b_i (or A^T x_i = b_i).
+
+        Raises:
+            SolverError: No convergence, or a residual that shows A to be singular.
+
+        Note: Collective.
+        """
+        self.set_up()
+        if self.direct and len(bs) > 1 and not transpose:
+            self._solve_block(bs, xs)
+            return
+        for b, x in zip(bs, xs, strict=True):
+            if self._warm_start and not self._residual_norm(b, x, transpose) <= b.norm():
+                x.set(0.0)  # the state of another design can be worse than nothing, and count as divergence
+            self._run(b, x, transpose)
+            if self.ksp.getConvergedReason() < 0 and self._preset.rebuild and not self._fresh:
+                # What the preconditioner has kept from another design may be to blame.
+                x.set(0.0)
+                self.stale = self._rebuild = True
+                self.set_up()
+                self._run(b, x, transpose)
+            self._check(b, x, transpose)
+
+    def _run(self, b: PETSc.Vec, x: PETSc.Vec, transpose: bool) -> None:
+        self._call(self.ksp.solveTranspose if transpose else self.ksp.solve, b, x)
+
+    def _solve_block(self, bs: Sequence[PETSc.Vec], xs: Sequence[PETSc.Vec]) -> None:
+        """Solve for several right-hand sides together, the columns of a dense matrix."""
+        if not self._block:
+            for _ in range(2):
+                matrix = PETSc.Mat().createDense((bs[0].sizes, len(bs)), comm=self.A.comm)
+                matrix.setUp()
+                matrix.assemble()
+                self._block.append(self.own(matrix))
+        B, X = self._block
+        columns = B.getDenseArray()
+        for i, b in enumerate(bs):
+            columns[:, i] = b.array_r
+        B.assemble()
+        self._call(self.ksp.matSolve, B, X)
+        columns = X.getDenseArray(readonly=True)
+        for b, x, column in zip(bs, xs, columns.T, strict=True):
+            x.array_w[:] = column
+            self._check(b, x, False)
+
+    def _check(self, b: PETSc.Vec, x: PETSc.Vec, transpose: bool) -> None:
+        reason = self.ksp.getConvergedReason()
+        self.iterations = self.ksp.getIterationNumber()
+        if reason < 0:
+            name = reason_name(PETSc.KSP.ConvergedReason, reason)
+            residual = self.ksp.getResidualNorm()
+            kind = f"{self.ksp.getType()}, {self.ksp.getPC().getType()}"
+            raise SolverError(
+                f"linear solver '{self.prefix}' ({kind}) failed with {name} after {self.iterations} iterations "
+                f"at residual {residual:.3g}: {WORDS.get(name, 'see PETSc on this reason')}",
+                reason=reason,
+                iterations=self.iterations,
+                residual=residual,
+            )
+        if self.direct:
+            self._check_residual(b, x, transpose)
+        elif self._first_iterations is None:
+            self._first_iterations = self.iterations
+        elif self.iterations > 1.5 * self._first_iterations + 5:
+            self._rebuild = True
+
+    def _residual_norm(self, b: PETSc.Vec, x: PETSc.Vec, transpose: bool) -> float:
+        r = self._residual
+        self.A.multTranspose(x, r) if transpose else self.A.mult(x, r)
+        r.aypx(-1.0, b)
+        return r.norm()
+
+    def _check_residual(self, b: PETSc.Vec, x: PETSc.Vec, transpose: bool) -> None:
+        residual, scale = self._residual_norm(b, x, transpose), b.norm()
+        if not residual <= SINGULAR * scale:  # also true for NaN
+            raise SolverError(
+                f"direct solver '{self.prefix}' left a residual of {residual:.3g} at a right-hand side of "
+                f"{scale:.3g}, so the operator is singular or nearly so; check supports, moduli (E_min > 0) "
+                "and loads",
+                residual=residual,
+            )

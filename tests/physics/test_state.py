@@ -1,0 +1,254 @@
+"""A state problem solves when it must, only then, and the same on any number of ranks."""
+
+import resource
+from pathlib import Path
+
+import numpy as np
+import physics_problems as problems
+import pytest
+import ufl
+from dolfinx import fem
+from mpi4py import MPI
+
+from dolfinx_neural_topo._dolfinx import dg0_cells
+from dolfinx_neural_topo.errors import InputError, SolverError
+from dolfinx_neural_topo.physics import (
+    Compliance,
+    ReducedFunctional,
+    StateProblem,
+    elasticity,
+    heat,
+    random_density,
+    simp,
+)
+
+
+def counts(state):
+    return state.num_solves, state.num_adjoint_solves, state.num_factorizations
+
+
+def test_functionals_share_one_solve():
+    with problems.cantilever() as problem:
+        state = problem.state
+        J = ReducedFunctional(ufl.dot(state.u, state.u) * ufl.dx, state)
+        rho = random_density(state.rho.function_space, 0.2, 0.9)
+        problem.functional.value_and_gradient(rho)
+        assert counts(state) == (1, 0, 1)
+        J.value(rho)
+        problem.functional.value(rho)
+        assert counts(state) == (1, 0, 1)
+        J.value_and_gradient(rho)
+        assert counts(state) == (1, 1, 1)
+        rho[:1] += 1e-3
+        J.value(rho)
+        assert counts(state) == (2, 1, 2)
+        J.destroy()
+
+
+def test_a_change_on_one_rank_is_a_change_on_all():
+    with problems.cantilever() as problem:
+        state = problem.state
+        rho = np.full(state.num_owned_cells, 0.5)
+        before = problem.functional.value(rho)
+        if state.comm.rank == state.comm.size - 1:
+            rho[0] = 0.9
+        assert problem.functional.value(rho) < before
+        assert state.num_solves == 2
+
+
+def test_load_cases_share_one_factorization():
+    with problems.two_loads() as problem:
+        value, _ = problem.functional.value_and_gradient()
+        assert counts(problem.state) == (2, 0, 1)
+        together = [u.x.array.copy() for u in problem.state.states]
+    with problems.two_loads(petsc_options={"ksp_type": "cg", "ksp_rtol": 1e-13}) as problem:
+        assert problem.functional.value() == pytest.approx(value, rel=1e-10)
+        for u, expected in zip(problem.state.states, together, strict=True):
+            assert np.allclose(u.x.array, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
+
+
+def test_load_cases_are_those_of_single_problems():
+    with problems.two_loads() as both, problems.cantilever() as first:
+        both.state.solve()
+        first.state.solve()
+        assert np.allclose(both.state.states[0].x.array, first.state.u.x.array, rtol=1e-10, atol=1e-10)
+
+
+def test_constants_coefficients_boundary_values_and_loads_are_watched():
+    domain = problems.box()
+    V, rho = fem.functionspace(domain, ("Lagrange", 1)), problems.density(domain)
+    penalty, power = fem.Constant(domain, 3.0), fem.Function(V)
+    power.x.array[:] = 1.0
+    bc = problems.fix(V, problems.left)
+    nodal = fem.Function(V)
+    equation = heat.bilinear_form(V, simp(rho, penalty=penalty)), heat.source(V, power)
+    with StateProblem(equation, rho, bcs=[bc], nodal_loads=nodal, petsc_options_prefix="watch_") as state:
+        mean = ReducedFunctional(heat.average_temperature(state.u, 32.0), state)
+        values = [mean.value()]
+        penalty.value = 1.0
+        values.append(mean.value())
+        assert counts(state) == (2, 0, 2)
+        power.x.array[:] = 2.0
+        values.append(mean.value())
+        assert counts(state) == (3, 0, 2), "a new load needs no new factorization"
+        bc.g.x.array[:] = 1.0
+        values.append(mean.value())
+        nodal.x.array[:] = 0.01
+        values.append(mean.value())
+        assert state.num_solves == 5
+        mean.value()
+        assert state.num_solves == 5
+    # The exact ratios: E = 0.5^penalty, twice the power, boundary value 1 added.
+    assert values[1] == pytest.approx(values[0] / 4, rel=1e-6)
+    assert values[2] == pytest.approx(2 * values[1], rel=1e-10)
+    assert values[3] == pytest.approx(values[2] + 1.0, rel=1e-10)
+    assert values[4] > values[3]
+
+
+def test_a_residual_that_is_linear_is_solved_as_such():
+    domain = problems.box()
+    V, rho = problems.vector_space(domain), problems.density(domain)
+    u, v = fem.Function(V), ufl.TestFunction(V)
+    F = ufl.inner(elasticity.stress(u, simp(rho)), elasticity.strain(v)) * ufl.dx - problems.traction(
+        V, [0, -1]
+    )
+    with (
+        StateProblem(F, rho, u=u, bcs=[problems.fix(V, problems.left)], petsc_options_prefix="lin_") as state,
+        problems.cantilever() as pair,
+    ):
+        assert state.equation.linear
+        assert state.u is u
+        value = Compliance(state).value(np.full(state.num_owned_cells, 0.5))
+        assert value == pytest.approx(pair.functional.value(), rel=1e-10)
+
+
+def test_density_set_in_place_is_seen():
+    with problems.cantilever() as problem:
+        first = problem.functional.value()
+        problem.state.rho.x.array[:] = 1.0
+        assert problem.functional.value() == pytest.approx(first * 0.125, rel=1e-6)
+
+
+def test_two_problems_on_one_density():
+    """Asked for its last density, a problem keeps its state, but the function must hold that density."""
+    with problems.cantilever() as problem:
+        state = problem.state
+        J = ReducedFunctional(state.rho * ufl.dx, state)
+        rho = np.full(state.num_owned_cells, 0.5)
+        expected = J.value(rho)
+        state.rho.x.array[:] = 0.7  # as another problem would
+        assert J.value(rho) == pytest.approx(expected, rel=1e-14)
+        assert state.num_solves == 1
+
+
+def test_value_only_needs_no_adjoint_and_nonlinear_reuses_the_jacobian():
+    with problems.large_beam() as problem:
+        problem.functional.value()
+        assert problem.state.num_adjoint_solves == 0
+        _, gradient = problem.functional.value_and_gradient()
+        _, again = problem.functional.value_and_gradient()
+        assert problem.state.num_solves == 1
+        assert np.allclose(gradient, again, rtol=1e-12, atol=1e-15)
+
+
+def test_after_a_failure_the_next_solve_starts_afresh():
+    options = {"ksp_max_it": 2, "ksp_rtol": 1e-12}
+    with problems.cantilever(solver="amg", petsc_options=options) as problem:
+        with pytest.raises(SolverError, match="DIVERGED_MAX_IT") as caught:
+            problem.functional.value()
+        assert caught.value.iterations == 2 and caught.value.reason < 0 and caught.value.residual > 0
+        problem.state._operator.solver.ksp.setTolerances(max_it=500)
+        with problems.cantilever(prefix="other_") as direct:
+            assert problem.functional.value() == pytest.approx(direct.functional.value(), rel=1e-9)
+
+
+def test_a_load_that_was_nan_is_assembled_again():
+    domain = problems.box()
+    V, rho = fem.functionspace(domain, ("Lagrange", 1)), problems.density(domain)
+    power = fem.Constant(domain, 1.0)
+    equation = heat.bilinear_form(V, simp(rho)), heat.source(V, power)
+    with StateProblem(
+        equation, rho, bcs=[problems.fix(V, problems.left)], petsc_options_prefix="nan_"
+    ) as state:
+        J = ReducedFunctional(state.u * ufl.dx, state)
+        expected = J.value()
+        power.value = np.nan
+        with pytest.raises(InputError, match="finite"):
+            J.value()
+        power.value = 1.0
+        assert J.value() == pytest.approx(expected, rel=1e-12)
+
+
+def test_looser_tolerance():
+    with problems.cantilever("hexahedron", solver="amg", petsc_options={"ksp_rtol": 1e-12}) as problem:
+        exact = problem.functional.value()
+        tight = problem.state.iterations
+        problem.state.rho.x.array[:] = 0.3
+        problem.functional.value()
+        problem.state.rtol = 1e-2
+        problem.state.rho.x.array[:] = 0.5
+        assert problem.functional.value() == pytest.approx(exact, rel=1e-2)
+        assert problem.state.iterations < tight
+        problem.state.rtol = 1e-12
+        assert problem.functional.value() == pytest.approx(exact, rel=1e-11)
+        with pytest.raises(InputError, match="rtol"):
+            problem.state.rtol = 0.0
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize(
+    "build",
+    [problems.cantilever, problems.two_loads, problems.inverter, problems.pipe, problems.large_beam],
+    ids=lambda build: build.__name__,
+)
+def test_serial_equals_parallel(build, monkeypatch):
+    """The same driver on COMM_SELF and COMM_WORLD, compared by original cell index."""
+
+    box = problems.box
+
+    def run(comm):
+        monkeypatch.setattr(
+            problems, "box", lambda cell, shape=None, _=None, **kw: box(cell, shape, comm, **kw)
+        )
+        with build() as problem:
+            space = problem.state.rho.function_space
+            value, gradient = problem.functional.value_and_gradient(random_density(space, 0.3, 0.9))
+        cells = space.mesh.topology.original_cell_index[dg0_cells(space)[: gradient.size]]
+        return value, cells, gradient
+
+    expected, cells, gradient = run(MPI.COMM_SELF)
+    by_cell = np.empty_like(gradient)
+    by_cell[cells] = gradient
+    value, cells, gradient = run(MPI.COMM_WORLD)
+    assert value == pytest.approx(expected, rel=1e-9)
+    assert np.abs(gradient - by_cell[cells]).max(initial=0.0) <= 1e-9 * np.abs(by_cell).max()
+    assert len(set(MPI.COMM_WORLD.allgather(value))) == 1, "all ranks hold the same bits"
+
+
+def test_destroy_is_idempotent_and_final():
+    problem = problems.cantilever()
+    problem.functional.value()
+    with problem.state:
+        pass
+    problem.state.destroy()
+    with pytest.raises(InputError, match="destroyed"):
+        problem.functional.value()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("build", [problems.cantilever, problems.inverter], ids=lambda build: build.__name__)
+def test_two_thousand_evaluations_leak_nothing(build):
+    """The resident set after 400 evaluations stays within 1 MB (allocator noise) for 1600 more."""
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    with build() as problem:
+        rho = np.full(problem.state.num_owned_cells, 0.5)
+        sizes = []
+        for k in range(2000):
+            problem.functional.value_and_gradient(rho + 1e-4 * (k % 7))
+            if k in (399, 1999):
+                sizes.append(resident())
+    assert problem.state.num_solves == 2000
+    assert sizes[1] - sizes[0] < 1_000_000, sizes
