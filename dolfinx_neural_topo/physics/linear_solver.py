@@ -17,11 +17,11 @@ SINGULAR = 1e-5  # residual of a direct solver, relative to the right-hand side,
 WORDS = {
     "DIVERGED_MAX_IT": "the iteration limit was reached; raise ksp_max_it, or use solver='direct'",
     "DIVERGED_DTOL": "the residual grew; check supports and moduli, or use solver='direct'",
-    "DIVERGED_INDEFINITE_PC": "the preconditioner is not positive definite; raise mg_levels_esteig_ksp_max_it",
+    "DIVERGED_INDEFINITE_PC": "the preconditioner is indefinite; raise mg_levels_esteig_ksp_max_it",
     "DIVERGED_INDEFINITE_MAT": "the operator is not positive definite; use solver='direct' with pc_type lu",
     "DIVERGED_NANORINF": "NaN or infinity appeared; check moduli, loads and coordinates",
-    "DIVERGED_PCSETUP_FAILED": "the set-up failed, so the operator is singular or not positive definite; check the "
-    "supports, keep E_min > 0, or use petsc_options={'pc_type': 'lu'}",
+    "DIVERGED_PCSETUP_FAILED": "the set-up failed, so the operator is singular or not positive definite; "
+    "check the supports, keep E_min > 0, or use petsc_options={'pc_type': 'lu'}",
     "DIVERGED_BREAKDOWN": "the Krylov method broke down; use solver='direct'",
 }
 
@@ -69,9 +69,8 @@ class LinearSolver(Owner):
         if preset.near_nullspace:
             for vector in nullspace.attach_near_nullspace(A, nullspace.free_motions(traits.V)[1]):
                 self.own(vector)
-        support = None if preset.configure is None else preset.configure(self.ksp)
-        if support is not None:
-            self.own(support)
+        if preset.configure is not None:
+            self.options = {**preset.options, **preset.configure(self.ksp), **petsc_options}
         with options(prefix, self.options):
             self.ksp.setFromOptions()
         self.direct = self.ksp.getType() == PETSc.KSP.Type.PREONLY
@@ -168,8 +167,8 @@ class LinearSolver(Owner):
             residual = self.ksp.getResidualNorm()
             kind = f"{self.ksp.getType()}, {self.ksp.getPC().getType()}"
             raise SolverError(
-                f"linear solver '{self.prefix}' ({kind}) failed with {name} after {self.iterations} iterations "
-                f"at residual {residual:.3g}: {WORDS.get(name, 'see PETSc on this reason')}",
+                f"linear solver '{self.prefix}' ({kind}) failed with {name} after {self.iterations} "
+                f"iterations at residual {residual:.3g}: {WORDS.get(name, 'see PETSc on this reason')}",
                 reason=reason,
                 iterations=self.iterations,
                 residual=residual,

@@ -162,7 +162,7 @@ class Operator(Owner):
             transpose: Whether to solve with the transpose.
 
         Raises:
-            SolverError: No convergence, or a residual that shows A to be singular.
+            SolverError: No convergence, or a residual that shows A to be singular; A is to be assembled anew.
 
         Note: Collective.
         """
@@ -175,4 +175,13 @@ class Operator(Owner):
             for x in xs:
                 x.set(0.0)
             self.drop_solver()
+            if self.linear:
+                self._renew_matrix()
             raise
+
+    def _renew_matrix(self) -> None:
+        # A smoother that met a zero pivot marks the matrix itself as failed, and nothing takes that back.
+        self._owned.remove(self.A)
+        self.A.destroy()
+        self.A = self.own(create_matrix(self._a))
+        self.A.setOptionsPrefix(self.prefix)

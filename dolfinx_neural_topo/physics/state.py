@@ -12,7 +12,7 @@ from mpi4py import MPI
 
 from dolfinx_neural_topo._dolfinx import dg0_cells
 from dolfinx_neural_topo._petsc import Owner, check_prefix, require_real
-from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.errors import InputError, SolverError, agree
 from dolfinx_neural_topo.physics.checks import check_conditions, check_density
 from dolfinx_neural_topo.physics.field import Field
 from dolfinx_neural_topo.physics.forms import FAST, parse
@@ -39,7 +39,7 @@ class StateProblem(Owner):
             for each load case.
         petsc_options_prefix: Prefix of all PETSc options of this problem, such as "bridge_"; the same on all
             ranks.
-        solver: Preset, "direct" or "amg"; None chooses by dimension, size and kind.
+        solver: Preset, "direct", "amg" or "gmg"; None chooses by dimension, size and kind.
         petsc_options: PETSc options without prefix, over those of the preset. The command line wins over
             both.
         form_compiler_options: For `fem.form`.
@@ -211,7 +211,11 @@ class StateProblem(Owner):
             return
         if self._newton is not None:
             self._newton.linearize()
-        self._operator.solve([b.vec], [lmbda.vec], transpose=True)
+        try:
+            self._operator.solve([b.vec], [lmbda.vec], transpose=True)
+        except SolverError:
+            self._inputs.forget()
+            raise
         lmbda.scatter_forward()
         self.num_adjoint_solves += 1
 

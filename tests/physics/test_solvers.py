@@ -6,8 +6,8 @@ import pytest
 from petsc4py import PETSc
 
 from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.physics import random_density
-from dolfinx_neural_topo.physics.solvers import LARGEST_DIRECT, PRESETS, Traits, choose
+from dolfinx_neural_topo.physics import random_density, solvers
+from dolfinx_neural_topo.physics.solvers import PRESETS, Traits, choose
 
 
 def keys_under(prefix):
@@ -55,11 +55,12 @@ def test_newton_options():
 
 
 def test_presets_by_kind_and_size(monkeypatch):
-    with problems.cantilever() as problem:
+    with problems.cantilever("triangle") as problem:
         traits = problem.state._operator.traits
         assert traits.symmetric and traits.definite and not traits.mixed
         assert choose(None, traits).name == "direct"
-        monkeypatch.setitem(LARGEST_DIRECT, 2, 10)
+        for limit in ("LARGEST_DIRECT", "LARGEST_DIRECT_ON_BOX"):
+            monkeypatch.setattr(solvers, limit, {2: 10, 3: 10})
         assert choose(None, traits).name == "amg"
         saddle = Traits(traits.V, traits.bcs, True, False, True)
         assert choose(None, saddle).name == "direct"
