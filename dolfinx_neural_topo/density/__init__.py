@@ -1,8 +1,9 @@
 """Density stages on owned cells: design domain, filters, volume-constrained sigmoid, projection (layer 2)."""
 
 from dolfinx_neural_topo.density.cone import ConeFilter
-from dolfinx_neural_topo.density.design import Design, Evaluation
+from dolfinx_neural_topo.density.design import Design
 from dolfinx_neural_topo.density.domain import DesignDomain, SymmetryPlane
+from dolfinx_neural_topo.density.evaluation import Evaluation
 from dolfinx_neural_topo.density.grid import CellGrid
 from dolfinx_neural_topo.density.helmholtz import HelmholtzFilter
 from dolfinx_neural_topo.density.pooling import PMeanPooling, PooledFunctional

@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from dolfinx_neural_topo.density._communication import sum_replicated
 from dolfinx_neural_topo.density.domain import DesignDomain
+from dolfinx_neural_topo.density.evaluation import Evaluation
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
 from dolfinx_neural_topo.density.volume import LinearVolume, ProjectedVolume, Volume
 from dolfinx_neural_topo.errors import InputError
-
-
-@dataclass
-class Evaluation:
-    """What one evaluation of a design gives.
-
-    Attributes:
-        value: Objective.
-        gradient: Its gradient with respect to the variables, shape of x, or None for a value-only evaluation.
-        constraints: Constraint values g <= 0, shape (m,).
-        constraint_gradients: Their gradients, shape (m, number of variables), or None.
-        rho_design: Density before the filter, owned cells.
-        rho: Physical density, owned cells.
-        volume: Physical volume fraction.
-    """
-
-    value: float
-    gradient: Any
-    constraints: np.ndarray
-    constraint_gradients: Any
-    rho_design: np.ndarray
-    rho: np.ndarray
-    volume: float
 
 
 class Design:
