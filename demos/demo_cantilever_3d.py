@@ -2,7 +2,7 @@
 # # A cantilever in three dimensions, for the printer
 #
 # A box $\Omega = (0, 2) \times (-\tfrac12, \tfrac12) \times (0, 1)$ is clamped at $x = 0$ and pulled down
-# along the lower edge of its free end $\Gamma_t$. With a tenth of the box as material,
+# along the lower edge of its free end $\Gamma_t$. With 12 % of the box as material,
 #
 # $$\min_\rho\; c = \int_{\Gamma_t} t\cdot u\,ds, \qquad
 #   \int_\Omega \sigma(u):\varepsilon(v)\,dx = \int_{\Gamma_t} t\cdot v\,ds \quad \forall v, \qquad
@@ -11,7 +11,8 @@
 # The structure is symmetric about $y = 0$, so only the half $y > 0$ is meshed, by hexahedra: `SymmetryPlane`
 # makes the filter see the mirror image and counts the compliance of both halves. A three-dimensional
 # convolutional network is compared with optimality criteria. The result is an STL file whose walls are
-# closed. #
+# closed.
+#
 #     ./with-fenicsx python3 demos/demo_cantilever_3d.py [--full]
 #     ./with-fenicsx mpirun -n 2 python3 demos/demo_cantilever_3d.py
 

@@ -4,7 +4,8 @@
 # For small strains a cantilever $\Omega = (0, 4) \times (0, 1)$ with a load at the middle of its end has a
 # symmetric best design: pulled or pressed, a member is the same. A load that bends it far turns the members,
 # stretches the upper ones and presses the lower ones out of their way. With displacement $u$ and neo-Hookean
-# energy $\psi$ in plane strain, #
+# energy $\psi$ in plane strain,
+#
 # $$\min_\rho\; J = \int_{\Gamma_t} t\cdot u\,ds, \qquad
 #   \frac{d}{d\epsilon}\int_\Omega E(\rho)\,\psi(\nabla u + \epsilon \nabla v)\,dx\Big|_{\epsilon=0}
 #   = \int_{\Gamma_t} t\cdot v\,ds \quad \forall v, \qquad \frac{1}{|\Omega|}\int_\Omega\rho\,dx = \tfrac12$$

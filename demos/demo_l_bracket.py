@@ -3,10 +3,12 @@
 #
 # A plate with a fillet is bolted through two holes $\Gamma_b$; a third hole $\Gamma_t$ carries a load. Rings
 # around the holes must stay solid, and a disc must stay free for a pipe. In plane stress, with 45 % of the
-# area as material, #
+# area as material,
+#
 # $$\min_\rho\; c = \int_{\Gamma_t} t\cdot u\,ds, \qquad
-#   \int_\Omega \sigma(u):\varepsilon(v)\,dx = \int_{\Gamma_t} t\cdot v\,ds \quad \forall v, \quad u = 0
-# \text{ on } \Gamma_b$$ #
+#   \int_\Omega \sigma(u):\varepsilon(v)\,dx = \int_{\Gamma_t} t\cdot v\,ds \quad \forall v, \qquad
+#   u = 0 \text{ on } \Gamma_b$$
+#
 # The mesh of triangles comes from gmsh (`meshes/l_bracket.py`), supports, load and rings are its named
 # groups. A convolutional network draws an image over the bounding box that is sampled at the cells; a
 # coordinate network is evaluated at them directly.

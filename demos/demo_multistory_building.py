@@ -5,8 +5,8 @@
 # 2W)$ stands on the ground and carries a load on each of its floors; the right edge is the axis of symmetry.
 # With 40 % of material at most,
 #
-# $$\min_\rho\; c = f\cdot u, \qquad \int_\Omega \sigma(u):\varepsilon(v)\,dx = f\cdot v \quad\forall v,
-# \qquad   E(\rho) = E_{\min} + \rho^3 (1 - E_{\min}), \qquad \frac{1}{|\Omega|}\int_\Omega\rho\,dx = 0.4$$
+# $$\min_\rho\; c = f\cdot u, \qquad \int_\Omega \sigma(u):\varepsilon(v)\,dx = f\cdot v \quad\forall v,$$
+# $$E(\rho) = E_{\min} + \rho^3 (1 - E_{\min}), \qquad \frac{1}{|\Omega|}\int_\Omega\rho\,dx = 0.4$$
 #
 # Three methods get the same number of evaluations of the same physics: L-BFGS on the weights of the paper's
 # network, the method of moving asymptotes on densities, and the same L-BFGS on one logit a pixel. Only the

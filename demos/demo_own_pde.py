@@ -5,8 +5,8 @@
 # it be made of metal, so that its mean temperature is lowest?
 #
 # $$\min_\rho\; J = \frac{1}{|\Omega|}\int_\Omega T\,dx, \qquad
-#   \int_\Omega k(\rho)\,\nabla T\cdot\nabla v\,dx = \int_\Omega v\,dx \quad \forall v, \quad T = 0 \text{ on
-# } \Gamma,   \qquad k(\rho) = 10^{-3} + \rho^3 (1 - 10^{-3})$$
+#   \int_\Omega k(\rho)\,\nabla T\cdot\nabla v\,dx = \int_\Omega v\,dx \quad \forall v,$$
+# $$T = 0 \text{ on } \Gamma, \qquad k(\rho) = 10^{-3} + \rho^3 (1 - 10^{-3})$$
 #
 # Nothing here is built in: the mesh comes from gmsh (`meshes/heat_sink.py`), the equation and the objective
 # are your UFL, and the gradient is derived from them. Put in your own.

@@ -3,10 +3,13 @@
 #
 # A cantilever $\Omega = (0, 96) \times (0, 48)$ with a load at the middle of its free end. The compliance is
 # one term of a PyTorch loss like any other; the second is of your own making, here a penalty on grey
-# material: #
-# $$\min_w\; \frac{c(\rho)}{c_0} + \alpha\, g(\rho), \qquad g(\rho) = \frac{1}{|\Omega|}\int_\Omega 4\rho(1 -
-# \rho)\,dx, \qquad   \rho = \text{filter}(\text{sigmoid}(\text{network}_w + b)),\quad
-# \frac{1}{|\Omega|}\int_\Omega \rho\,dx = 0.4$$ #
+# material:
+#
+# $$\min_w\; \frac{c(\rho)}{c_0} + \alpha\, g(\rho), \qquad
+#   g(\rho) = \frac{1}{|\Omega|}\int_\Omega 4\rho(1 - \rho)\,dx,$$
+# $$\rho = \text{filter}(\text{sigmoid}(\text{network}_w + b)), \qquad
+#   \frac{1}{|\Omega|}\int_\Omega \rho\,dx = 0.4$$
+#
 # The shift $b$ that meets the volume is found, and differentiated, inside. Network, optimizer, schedule and
 # loop are plain PyTorch; the loss is the same number on every rank.
 #

@@ -6,9 +6,10 @@
 # channels dissipate least power?
 #
 # $$\min_\rho\; \tfrac12\int_\Omega |\nabla u|^2 + \alpha(\rho)\,|u|^2\,dx, \qquad
-#   -\Delta u + \alpha(\rho)\,u + \nabla p = 0, \quad \nabla\cdot u = 0, \quad u = g \text{ on }
-# \partial\Omega,$$ $$\alpha(\rho) = \bar\alpha + (\underline\alpha - \bar\alpha)\,\rho\,\frac{1 + q}{\rho +
-# q}, \qquad   \bar\alpha = 2.5\cdot 10^4, \quad \underline\alpha = 2.5\cdot 10^{-4}$$
+#   -\Delta u + \alpha(\rho)\,u + \nabla p = 0, \quad \nabla\cdot u = 0, \quad
+#   u = g \text{ on } \partial\Omega,$$
+# $$\alpha(\rho) = \bar\alpha + (\underline\alpha - \bar\alpha)\,\rho\,\frac{1 + q}{\rho + q}, \qquad
+#   \bar\alpha = 2.5\cdot 10^4, \quad \underline\alpha = 2.5\cdot 10^{-4}$$
 #
 # with parabolic profiles $g$ at the openings. The double pipe has two local minima: two straight pipes, and a
 # wrench that joins them on the way, which is better in a domain this long. No filter, as in the paper; $q$
