@@ -1,0 +1,366 @@
+"""Runs that survive: kills, signals, damaged and foreign files, a full disk, another number of ranks."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from analytic import Bars, Valley
+from mpi4py import MPI
+
+from dolfinx_neural_topo.errors import CheckpointError, InputError
+from dolfinx_neural_topo.optimize import (
+    GCMMA,
+    LBFGS,
+    MMA,
+    OC,
+    Adam,
+    Continuation,
+    NLoptMMA,
+    SciPyLBFGSB,
+    minimize,
+)
+from dolfinx_neural_topo.optimize.checkpoint import previous, read_file, write_file
+from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
+from dolfinx_neural_topo.tasks import mbb_beam
+from dolfinx_neural_topo.tasks.build import build
+
+comm = MPI.COMM_WORLD
+CASES = [
+    (OC, Bars),
+    (MMA, Bars),
+    (GCMMA, Bars),
+    (NLoptMMA, Bars),
+    (LBFGS, Valley),
+    (Adam, Valley),
+    (SciPyLBFGSB, Valley),
+    (LBFGS, lambda comm=comm: Valley(comm=comm, distributed=True)),
+]
+NAMES = [*(method.__name__ for method, _ in CASES[:-1]), "LBFGS-distributed"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """One folder for all ranks."""
+    return comm.bcast(tmp_path, root=0)
+
+
+def barrier_copy(source, target):
+    comm.barrier()
+    if comm.rank == 0:
+        shutil.copy(source, target)
+    comm.barrier()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [*NAMES[:-1], "beam"])
+def test_killed_at_20_random_moments_ends_as_if_undisturbed(case, folder):
+    report = None
+    if comm.rank == 0:
+        launcher = ("OMPI_", "PMIX_", "PRTE_", "PMI_")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(launcher)}
+        here = Path(__file__).parent
+        done = subprocess.run(
+            [sys.executable, "killed.py", case, folder, "20"],
+            cwd=here,
+            env={**environment, "OMP_NUM_THREADS": "1", "OMPI_MCA_btl": "self,sm"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        report = json.loads(done.stdout) if done.returncode == 0 else {"error": done.stderr}
+    report = comm.bcast(report, root=0)
+    assert report.get("same"), report
+    assert report["kills"] == 20 and max(report["evaluations when killed"]) > 2
+
+
+@pytest.mark.parametrize(("method", "variables"), CASES, ids=NAMES)
+def test_resumed_on_as_many_ranks_bit_for_bit(method, variables, folder):
+    whole = minimize(variables(), method(), evaluations=24)
+    part = minimize(variables(), method(), evaluations=11, checkpoint=folder / "run")
+    assert part.evaluations == 11 and (folder / "run.npz").exists()
+    rest = minimize(variables(), method(), evaluations=24, checkpoint=folder / "run")
+    assert rest.history.objective == whole.history.objective
+    assert np.array_equal(rest.last.x, whole.last.x) and np.array_equal(rest.x, whole.x)
+    assert np.array_equal(rest.rho, whole.rho) and rest.best.number == whole.best.number
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize(("method", "variables"), CASES, ids=NAMES)
+@pytest.mark.parametrize("direction", ["one to all", "all to one"])
+def test_resumed_on_another_number_of_ranks(method, variables, direction, folder):
+    first, second = (MPI.COMM_SELF, comm) if direction == "one to all" else (comm, MPI.COMM_SELF)
+    whole = minimize(variables(comm=first), method(), evaluations=13)
+    own = folder / f"{comm.rank if first is MPI.COMM_SELF else 0}.npz"
+    minimize(variables(comm=first), method(), evaluations=12, checkpoint=own)
+    comm.barrier()
+    mine = folder / f"continued {comm.rank if second is MPI.COMM_SELF else 0}.npz"
+    if second is MPI.COMM_SELF or comm.rank == 0:
+        shutil.copy(folder / "0.npz", mine)
+    comm.barrier()
+    rest = minimize(variables(comm=second), method(), evaluations=13, checkpoint=mine)
+    assert np.allclose(rest.history.objective, whole.history.objective, rtol=1e-9, atol=0)
+
+
+@pytest.mark.ranks
+def test_a_beam_goes_on_on_another_number_of_ranks(folder):
+    def run(c, evaluations, path=None):
+        with build(mbb_beam(18, 6, volume_fraction=0.5), c) as task:
+            return minimize(task.design, MMA(), evaluations=evaluations, checkpoint=path)
+
+    whole = run(comm, 9)
+    run(comm, 8, folder / "run.npz")
+    comm.barrier()
+    mine = folder / f"{comm.rank}.npz"
+    shutil.copy(folder / "run.npz", mine)
+    rest = run(MPI.COMM_SELF, 9, mine)
+    assert np.allclose(rest.history.objective, whole.history.objective, rtol=1e-9, atol=0)
+
+
+def test_a_continued_run_is_in_the_right_stage(folder):
+    def run(evaluations, path=None):
+        bars = Bars()
+        bars.factor = 1.0
+        exact = bars.exact
+
+        def scaled(x):
+            found = exact(x)
+            found.value, found.gradient = bars.factor * found.value, bars.factor * found.gradient
+            return found
+
+        bars.exact = scaled
+        stages = Continuation(bars, [(0, 1.0), (4, 2.0), (8, 4.0)], attribute="factor")
+        return minimize(bars, MMA(), evaluations=evaluations, checkpoint=path, continuation=stages)
+
+    whole = run(12)
+    assert whole.history.stage == [0] * 4 + [1] * 4 + [2] * 4
+    for evaluations in (4, 6, 8, 12):
+        rest = run(evaluations, folder / "run.npz")
+    assert rest.history.objective == whole.history.objective and rest.history.stage == whole.history.stage
+
+
+def test_a_finished_run_is_returned_again(folder):
+    first = minimize(Bars(), OC(), evaluations=6, checkpoint=folder / "run.npz")
+    bars = Bars()
+    again = minimize(bars, OC(), evaluations=6, checkpoint=folder / "run.npz")
+    assert bars.num_solves == 1  # the check that the checkpoint belongs to the problem
+    assert np.array_equal(again.x, first.x) and again.reason == first.reason
+    assert again.history.objective == first.history.objective
+
+
+def _two_checkpoints(folder):
+    path = folder / "run.npz"
+    minimize(Bars(), OC(), evaluations=7, checkpoint=path, checkpoint_every=5)
+    comm.barrier()
+    assert previous(path).exists()
+    return path
+
+
+def _resume(path, variables=None, method=None):
+    """Resume; return the result and the warning of rank 0."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = minimize(variables or Bars(), method or OC(), evaluations=10, checkpoint=path)
+    texts = [str(w.message) for w in caught if issubclass(w.category, RuntimeWarning)]
+    return result, comm.bcast("".join(texts), root=0)
+
+
+def _cut(path, keep):
+    path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+
+
+def _flip(path):
+    with np.load(path) as file:
+        value = file["method/x"][0].tobytes()
+    data = bytearray(path.read_bytes())
+    data[bytes(data).index(value)] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def _older(path):
+    with np.load(path) as file:
+        entries = dict(file)
+    meta = json.loads(entries["meta"].tobytes())
+    meta["version"] = 0
+    entries["meta"] = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
+    np.savez(path, **entries)
+
+
+DAMAGES = {
+    "cut in half": (lambda path: _cut(path, 0.5), "truncated, damaged or no checkpoint"),
+    "cut at the end": (lambda path: _cut(path, 0.99), "truncated, damaged or no checkpoint"),
+    "empty": (lambda path: path.write_bytes(b""), "truncated, damaged or no checkpoint"),
+    "one bit": (_flip, "truncated, damaged or no checkpoint"),
+    "text": (lambda path: path.write_text("hello"), "truncated, damaged or no checkpoint"),
+    "other arrays": (lambda path: np.savez(path, a=np.ones(3)), "truncated, damaged or no checkpoint"),
+    "pickle": (lambda path: np.savez(path, meta=np.array([{}])), "truncated, damaged or no checkpoint"),
+    "older": (_older, "of version 0, expected"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_an_unusable_checkpoint_is_named_and_the_one_before_used(damage, folder):
+    path = _two_checkpoints(folder)
+    spoil, words = DAMAGES[damage]
+    expected = minimize(Bars(), OC(), evaluations=10)
+    if comm.rank == 0:
+        spoil(path)
+    comm.barrier()
+    result, warning = _resume(path)
+    assert str(path) in warning and words in warning and f"going on from {previous(path)}" in warning
+    assert result.history.objective == expected.history.objective
+
+
+def test_both_unusable_is_an_error_on_all_ranks(folder):
+    path = _two_checkpoints(folder)
+    if comm.rank == 0:
+        _cut(path, 0.5)
+        _older(previous(path))
+    comm.barrier()
+    with pytest.raises(
+        CheckpointError, match=r"run.npz is truncated.*previous.npz is a .* of version 0.*start anew"
+    ):
+        minimize(Bars(), OC(), evaluations=10, checkpoint=path)
+
+
+def _other_cost():
+    bars = Bars()
+    bars.cost = bars.cost * 1.01
+    return bars
+
+
+@pytest.mark.parametrize(
+    ("variables", "method", "words"),
+    [
+        (lambda: Bars(n=41), OC, "number of variables is 40 there and 41 here"),
+        (Bars, MMA, "method is OC there and MMA here"),
+        (_other_cost, OC, "the objective of its design 7 is 37.70.* there and 38.07.* here"),
+    ],
+)
+def test_a_foreign_checkpoint_is_refused(variables, method, words, folder):
+    path = _two_checkpoints(folder)
+    with pytest.raises(CheckpointError, match=f"run.npz belongs to another run: {words}"):
+        minimize(variables(), method(), evaluations=10, checkpoint=path)
+
+
+def test_a_foreign_checkpoint_gives_way_to_the_right_one_before(folder):
+    path = _two_checkpoints(folder)
+    minimize(_other_cost(), OC(), evaluations=4, checkpoint=folder / "other.npz")
+    barrier_copy(folder / "other.npz", path)
+    result, warning = _resume(path)
+    assert "belongs to another run" in warning and result.evaluations == 10
+
+
+def test_a_state_that_the_variables_refuse_is_a_foreign_checkpoint(folder):
+    path = _two_checkpoints(folder)
+    bars = Bars()
+
+    def refuse(state):
+        raise InputError("state: no projection here")
+
+    bars.load_state_dict = refuse
+    with pytest.raises(CheckpointError, match="belongs to another run: state: no projection here"):
+        minimize(bars, OC(), evaluations=10, checkpoint=path)
+
+
+def test_killed_between_the_two_renamings(folder):
+    path = _two_checkpoints(folder)
+    if comm.rank == 0:
+        path.unlink()
+        (folder / "run.npz.tmp").write_bytes(b"half a checkpoint")
+    comm.barrier()
+    result, warning = _resume(path)
+    assert warning == "" and result.evaluations == 10
+    comm.barrier()
+    assert sorted(file.name for file in folder.iterdir()) == ["run.npz", "run.previous.npz"]
+
+
+def test_a_full_disk_ends_the_run_with_the_checkpoint_intact(folder):
+    path = folder / "run.npz"
+
+    def fill(step):
+        if step.number == 8 and comm.rank == 0:
+            (folder / "run.npz.tmp").symlink_to("/dev/full")  # every write to it: no space left on device
+
+    result = minimize(Bars(), OC(), evaluations=50, checkpoint=path, checkpoint_every=3, callbacks=[fill])
+    assert result.evaluations == 9
+    assert "run.npz could not be written: No space left on device. The one before is intact." in result.reason
+    assert not result.interrupted and np.all(np.isfinite(result.rho))
+    comm.barrier()
+    resumed, warning = _resume(path)
+    assert warning == "" and resumed.history.objective[:9] == result.history.objective
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_writes_a_checkpoint_and_ends_the_run(number, folder):
+    before = signal.getsignal(number)
+    whole = minimize(Bars(), MMA(), evaluations=20)
+
+    def interrupt(step):
+        if step.number == 7 and comm.rank == comm.size - 1:
+            os.kill(os.getpid(), number)
+
+    path = folder / "run.npz"
+    result = minimize(Bars(), MMA(), evaluations=20, checkpoint=path, callbacks=[interrupt])
+    assert result.interrupted and result.evaluations == 7
+    assert result.reason == f"Interrupted by {signal.Signals(number).name}."
+    assert signal.getsignal(number) is before
+    rest = minimize(Bars(), MMA(), evaluations=20, checkpoint=path)
+    assert rest.history.objective == whole.history.objective and not rest.interrupted
+
+
+def test_without_a_checkpoint_signals_are_left_alone():
+    def interrupt(step):
+        if step.number == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        minimize(Bars(), OC(), evaluations=5, callbacks=[interrupt])
+
+
+def test_a_second_signal_acts_at_once(folder):
+    def interrupt(step):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        minimize(Bars(), OC(), evaluations=5, checkpoint=folder / "run.npz", callbacks=[interrupt])
+
+
+def test_files_hold_arrays_and_json_without_pickle(tmp_path):
+    meta = {"fingerprint": {"method": "X"}, "values": {"run": {"a": np.float64(np.inf), "b": [1, None, "c"]}}}
+    arrays = {"run/x": np.arange(3, dtype=np.float32), "run/flags": np.array([True, False])}
+    write_file(tmp_path / "new folder" / "a.npz", meta, arrays)
+    values, found = read_file(tmp_path / "new folder" / "a.npz", {"method": "X"})
+    assert values == {"run": {"a": np.inf, "b": [1, None, "c"]}}
+    assert all(
+        np.array_equal(found[name], array) and found[name].dtype == array.dtype
+        for name, array in arrays.items()
+    )
+    with pytest.raises(TypeError, match="'run/objects' is no array of numbers"):
+        write_file(tmp_path / "b.npz", meta, {"run/objects": np.array([{}])})
+    assert not (tmp_path / "b.npz").exists()
+
+
+@pytest.mark.ranks
+def test_canonical_order_gathers_and_gives_back():
+    n = 11
+    index = np.arange(n)[comm.rank :: comm.size][::-1]
+    order = CanonicalOrder(comm, 10 * index)  # numbers need not be contiguous
+    assert order.size == n
+    rows = np.array([index, index**2])
+    whole = order.gather(rows)
+    assert (whole is None) == (comm.rank > 0)
+    if whole is not None:
+        assert np.array_equal(whole, [np.arange(n), np.arange(n) ** 2])
+    assert np.array_equal(order.scatter(whole), rows)
+    assert np.array_equal(order.allgather(index.astype(float)), np.arange(n))
+    assert np.array_equal(order.local(np.arange(n)), index)
+    with pytest.raises(InputError, match="every number once"):
+        CanonicalOrder(comm, np.zeros(2, dtype=np.int64))
