@@ -13,7 +13,8 @@ from typing import Any
 from dolfinx_neural_topo import optimize
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.study.coarse_to_fine import coarse_to_fine
-from dolfinx_neural_topo.study.job import Job, Outcome, StartingAt
+from dolfinx_neural_topo.study.job import Job, MeanVolume, Outcome, StartingAt
+from dolfinx_neural_topo.study.multistart import multistart_by
 from dolfinx_neural_topo.tasks.build import BuiltTask, build
 from dolfinx_neural_topo.tasks.catalogue import nearest
 
@@ -91,6 +92,12 @@ def _densities(optimizer: str) -> Callable[[Job, BuiltTask], tuple[Any, Any]]:
     return prepare
 
 
+def _paper_mma(job: Job, built: BuiltTask) -> tuple[Any, Any]:
+    """Densities under the paper's volume constraint."""
+    variables, optimizer = _densities("NLoptMMA")(job, built)
+    return MeanVolume(variables), optimizer
+
+
 METHODS = {
     method.name: method
     for method in (
@@ -110,7 +117,7 @@ METHODS = {
             "mma",
             "densities, NLopt's MMA as in the paper; physical volume",
             False,
-            _single("physical", _densities("NLoptMMA")),
+            _single("physical", _paper_mma),
         ),
         Method(
             "oc",
@@ -141,6 +148,24 @@ METHODS = {
             "densities, MMA on grids 4 and 2 times coarser, then on the task's; physical volume",
             False,
             coarse_to_fine,
+        ),
+        Method(
+            "neural-multistart",
+            "networks on coarser grids from many seeds, the best designs finished by MMA; physical volume",
+            True,
+            multistart_by("network"),
+        ),
+        Method(
+            "linear-multistart",
+            "the same with linear images of several resolutions instead of networks",
+            True,
+            multistart_by("linear"),
+        ),
+        Method(
+            "pixel-multistart",
+            "the same with MMA from smooth random densities instead of networks",
+            True,
+            multistart_by("pixels"),
         ),
     )
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from mpi4py import MPI
 
 from dolfinx_neural_topo.density import CellGrid, ConeFilter, Design, DesignDomain
 from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.optimize.multistart import Levels, Schedule, multistart
+from dolfinx_neural_topo.optimize.multistart import Levels, multistart
 from dolfinx_neural_topo.study.job import Job, Outcome
 from dolfinx_neural_topo.tasks.build import create_mesh
 from dolfinx_neural_topo.tasks.coarse import coarsen
@@ -82,8 +82,11 @@ def _physics(task: Task, comm: MPI.Comm, factor: int) -> tuple[Any, fem.Constant
     return functional, penalty
 
 
-def multistart_by(parameterization: str, schedule: Schedule | None = None):
-    """Return the method of a study that uses a parameterization (see `multistart`)."""
+def multistart_by(parameterization: str) -> Callable[[Job], Outcome]:
+    """Return the method of a study that uses a parameterization (see `multistart`).
+
+    Its budget counts equivalent evaluations: those on coarser grids weighted by cells.
+    """
 
     def run(job: Job) -> Outcome:
         levels = TaskLevels(job.task, job.comm)
@@ -91,7 +94,7 @@ def multistart_by(parameterization: str, schedule: Schedule | None = None):
         try:
             found = multistart(
                 levels,
-                schedule,
+                budget=job.key.budget,
                 seed=job.key.seed,
                 parameterization=parameterization,
                 build=lambda comm: TaskLevels(job.task, comm),

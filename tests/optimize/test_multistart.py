@@ -244,6 +244,21 @@ def test_presets_follow_the_size():
     assert preset(2**15) is not preset(100)
 
 
+def test_a_budget_buys_starts_and_is_kept(levels):
+    schedule = dataclasses.replace(SMALL, rounds=(Round(2, 0, 4), Round(1, 0, 100)))
+    assert schedule.cost(levels.weight) == 2 * 10 / 4 + 2 * (12 / 16 + 3 / 4) + 8
+    rich, poor = (schedule.fitted(budget, levels.weight) for budget in (80.0, 22.5))
+    assert rich.num_starts > schedule.num_starts
+    assert rich.rounds[0].keep > 2
+    assert [group.count for group in poor.starts] == [1, 1]
+    for budget, fitted in ((80.0, rich), (22.5, poor)):
+        assert budget - 1 < fitted.cost(levels.weight) + fitted.rounds[-1].evaluations <= budget
+    found = multistart(levels, schedule, budget=22.5, build=HeatLevels)
+    assert 21.5 < found.equivalent_evaluations <= 22.5
+    with pytest.raises(InputError, match="budget must be at least 9 equivalent evaluations here, got 4"):
+        multistart(levels, schedule, budget=4)
+
+
 def test_jobs_are_shared_by_cost():
     assert share([0, 1, 2, 3], [1.0, 1.0, 1.0, 3.0], 2) == [[3], [0, 1, 2]]
     assert share([2, 5], [0, 0, 1.0, 0, 0, 1.0], 3) == [[2], [5], []]

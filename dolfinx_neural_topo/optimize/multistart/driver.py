@@ -64,6 +64,7 @@ def multistart(
     levels: Levels,
     schedule: Schedule | None = None,
     *,
+    budget: float | None = None,
     seed: int = 0,
     parameterization: str = "network",
     build: Callable[[MPI.Comm], Levels] | None = None,
@@ -75,6 +76,7 @@ def multistart(
     Args:
         levels: The problem on all ranks.
         schedule: Starts and promotions; the preset for the number of cells if None.
+        budget: Equivalent evaluations allowed. The schedule gets as many starts as fit; None leaves it.
         seed: Of all starts.
         parameterization: "network", or one of the controls "linear" and "pixels".
         build: Makes the same problem on another communicator. Then independent starts run at the same time on
@@ -87,13 +89,13 @@ def multistart(
         The best design, the same for any number of ranks up to rounding.
 
     Raises:
-        InputError: An unknown parameterization.
+        InputError: An unknown parameterization, or a budget too small for the schedule.
         CheckpointError: The files belong to another run.
         SolverError: No start could be evaluated.
 
     Note: Collective.
     """
-    run = _Run(levels, schedule, seed, parameterization, build, checkpoint)
+    run = _Run(levels, schedule, budget, seed, parameterization, build, checkpoint)
     run.callback = callback
     try:
         run.start()
@@ -112,6 +114,7 @@ class _Run:
         self,
         levels: Levels,
         schedule: Schedule | None,
+        budget: float | None,
         seed: int,
         parameterization: str,
         build: Callable[[MPI.Comm], Levels] | None,
@@ -119,7 +122,8 @@ class _Run:
     ):
         num_cells = levels.design(0).domain.num_global_cells
         self.levels = levels
-        self.schedule = preset(num_cells) if schedule is None else schedule
+        schedule = preset(num_cells) if schedule is None else schedule
+        self.schedule = schedule if budget is None else schedule.fitted(budget, levels.weight)
         self.seed = seed
         self.prepare = get_parameterization(parameterization)
         fingerprint = {

@@ -9,8 +9,6 @@ from typing import Any
 
 from dolfinx_neural_topo.optimize.checkpoint import read_file, write_file
 from dolfinx_neural_topo.optimize.method import Array
-from dolfinx_neural_topo.optimize.mma import MMA
-from dolfinx_neural_topo.optimize.multistart.levels import Levels
 
 
 @dataclass(frozen=True)
@@ -66,26 +64,3 @@ class Found:
         """
         values, arrays = read_file(path, fingerprint)
         return cls(**values | {"arrays": arrays})
-
-
-class Resumed(MMA):
-    """MMA that goes on where another run of it on the same functional stopped.
-
-    Args:
-        levels: The problem.
-        found: With its arrays.
-    """
-
-    def __init__(self, levels: Levels, found: Found):
-        super().__init__()
-        assert found.arrays is not None
-        self._resumed = dict(found.numbers)
-        for key, value in found.arrays.items():
-            if key.startswith("mma/"):
-                name = key.removeprefix("mma/")
-                self._resumed[name] = levels.order.local(value) if name in self.fields else value.copy()
-
-    def start(self, variables: Any) -> None:
-        """Prepare, and take over the state. Note: Collective."""
-        super().start(variables)
-        self.restore(self._resumed)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
-
 from dolfinx_neural_topo.errors import SolverError
 from dolfinx_neural_topo.optimize.continuation import Continuation
 from dolfinx_neural_topo.optimize.loop import minimize
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.mma import MMA
-from dolfinx_neural_topo.optimize.multistart.found import Found, Resumed
+from dolfinx_neural_topo.optimize.multistart.found import Found
 from dolfinx_neural_topo.optimize.multistart.levels import Levels, StartingAt
+from dolfinx_neural_topo.optimize.multistart.polish import Polish, Resumed, pack
 from dolfinx_neural_topo.optimize.multistart.schedule import Round, Starts
 from dolfinx_neural_topo.optimize.multistart.starts import Prepare
 from dolfinx_neural_topo.optimize.result import FEASIBLE, Result
@@ -54,7 +53,7 @@ def start(
         )
         levels.penalty = final
         x = first.rho_design[levels.design(0).domain.design]
-        found = _mma(levels, Found(number, -1), Round(1, repair_level, group.repair), MMA(), x)
+        found = _mma(levels, Found(number, -1), Round(1, repair_level, group.repair), Polish(), x)
     except SolverError as error:
         return Found(number, 0, repair_level, reason=str(error), arrays={})
     finally:
@@ -80,7 +79,7 @@ def promote(levels: Levels, before: Found, promotion: Round) -> Found:
     """
     assert before.arrays is not None
     same = levels.existing(before.level) == levels.existing(promotion.level)
-    method = Resumed(levels, before) if same else MMA()
+    method = Resumed(levels, before) if same else Polish()
     found = _mma(levels, before, promotion, method, levels.order.local(before.arrays["x"]))
     if same and before.objective < found.objective:
         arrays = None if found.arrays is None else found.arrays | {"x": before.arrays["x"]}
@@ -98,7 +97,7 @@ def _mma(levels: Levels, before: Found, promotion: Round, method: MMA, x: Array)
         stop=None if promotion.tolerance is None else RelativeProgress(promotion.tolerance, WINDOW),
         progress=False,
     )
-    arrays, numbers = _pack(levels, method, result.x)
+    arrays, numbers = pack(levels, method, result.x)
     return Found(
         before.start,
         before.stage + 1,
@@ -123,20 +122,3 @@ def _allowed(result: Result) -> list[float]:
         value if violation <= FEASIBLE else math.inf
         for value, violation in zip(history.objective, history.violation, strict=True)
     ]
-
-
-def _pack(levels: Levels, method: MMA, x: Array) -> tuple[dict[str, Array], dict[str, float]]:
-    """Gather a design and the state of the method that goes on from it, whole on rank 0 only.
-
-    Note: Collective.
-    """
-    arrays: dict[str, Array | None] = {"x": levels.order.gather(x)}
-    numbers = {}
-    for name, value in method.state().items():
-        if name in method.fields:
-            arrays[f"mma/{name}"] = levels.order.gather(value)
-        elif isinstance(value, np.ndarray):
-            arrays[f"mma/{name}"] = value
-        else:
-            numbers[name] = value
-    return {name: array for name, array in arrays.items() if array is not None}, numbers

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from dolfinx_neural_topo.errors import InputError
@@ -79,6 +81,51 @@ class Schedule:
         """Number of starts of all groups."""
         return sum(group.count for group in self.starts)
 
+    def cost(self, weight: Callable[[int], float]) -> float:
+        """Return the equivalent evaluations of everything before the last round.
+
+        Args:
+            weight: Cells of a level relative to those of the full mesh.
+        """
+        each = [weight(group.level) * group.evaluations for group in self.starts]
+        repair = [weight(self.repair_level) * group.repair for group in self.starts]
+        starts = sum((a + b) * group.count for a, b, group in zip(each, repair, self.starts, strict=True))
+        return starts + sum(weight(each.level) * each.keep * each.evaluations for each in self.rounds[:-1])
+
+    def scaled(self, factor: float) -> Schedule:
+        """Return a schedule of so many times as many starts and promotions; the last round stays as it is."""
+        starts = tuple(replace(group, count=max(1, round(factor * group.count))) for group in self.starts)
+        most, rounds = sum(group.count for group in starts), []
+        for each in self.rounds[:-1]:
+            most = min(most, max(self.rounds[-1].keep, round(factor * each.keep)))
+            rounds.append(replace(each, keep=most))
+        return Schedule(starts, self.repair_level, (*rounds, self.rounds[-1]))
+
+    def fitted(self, budget: float, weight: Callable[[int], float]) -> Schedule:
+        """Return the schedule with as many starts as a budget allows, and the last round cut to what is left.
+
+        Args:
+            budget: Equivalent evaluations allowed.
+            weight: Cells of a level relative to those of the full mesh.
+
+        Raises:
+            InputError: The budget is too small for one start of each group.
+        """
+        last = self.rounds[-1]
+        schedules = (self.scaled(factor / 10) for factor in reversed(range(1, 101)))
+        for schedule in schedules:
+            left = math.floor((budget - schedule.cost(weight)) / last.keep)
+            if left >= FINISH_RESERVE:
+                break
+        if left < 1:
+            needed = math.ceil(schedule.cost(weight)) + last.keep
+            raise InputError(f"budget must be at least {needed} equivalent evaluations here, got {budget:g}")
+        end = replace(last, evaluations=min(last.evaluations, left))
+        return replace(schedule, rounds=(*schedule.rounds[:-1], end))
+
+
+FINISH_RESERVE = 25
+"""Evaluations of each design of the last round that a budget keeps for it."""
 
 FINISH = Round(1, level=0, evaluations=100, tolerance=1e-3)
 """The winner goes on until it gains less than 0.1 % in 10 evaluations."""

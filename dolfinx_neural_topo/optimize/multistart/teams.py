@@ -75,9 +75,9 @@ class Teams:
         except NeuralTopoError as error:
             trouble = error
         everyone = self.comm.allgather((mine, trouble))
-        for _, error in everyone:
-            if error is not None:
-                raise error
+        for _, theirs in everyone:
+            if theirs is not None:
+                raise theirs
         for rank in reversed(range(self.comm.size)):  # the root of a group is its lowest rank
             for each in everyone[rank][0]:
                 self._holder[each.stage, each.start] = rank
