@@ -128,6 +128,31 @@ class Outcome:
         )
 
 
+class MeanVolume:
+    """A design whose volume constraint is mean density - allowed <= 0 instead of mean / allowed - 1 <= 0.
+
+    NLopt's MMA depends on the scale of constraints, and this is the paper's.
+
+    Args:
+        design: Design, or what stands for one.
+    """
+
+    def __init__(self, design: Any):
+        self._design = design
+
+    def evaluate(self, x: npt.NDArray[np.float64], gradient: bool = True) -> Any:
+        """Evaluate the design. Note: Collective."""
+        evaluation = self._design.evaluate(x, gradient)
+        allowed = self._design.domain.volume_fraction
+        evaluation.constraints = allowed * evaluation.constraints
+        if evaluation.constraint_gradients is not None:
+            evaluation.constraint_gradients = allowed * evaluation.constraint_gradients
+        return evaluation
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._design, name)
+
+
 class StartingAt:
     """A design that starts elsewhere; in all else the design itself.
 

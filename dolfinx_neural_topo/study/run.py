@@ -119,6 +119,7 @@ def run(
         "provenance": provenance.describe(comm),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+    record = comm.bcast(record, root=0)  # clocks and processors differ
     if folder is not None:
         on_rank_zero(comm, lambda: _write(folder, record, outcome, problem))
     return record

@@ -76,7 +76,7 @@ def test_a_second_writer_is_refused(tmp_path):
         pass
 
 
-def test_the_lock_of_a_killed_writer_is_free(tmp_path):
+def test_the_lock_of_a_killed_writer_is_free(tmp_path, serial):
     code = (
         "import os, sys; from dolfinx_neural_topo.study.store import Store\n"
         "with Store(sys.argv[1]).writing(): os.kill(os.getpid(), 9)"

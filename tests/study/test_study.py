@@ -3,7 +3,6 @@
 import csv
 import functools
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,7 +20,6 @@ from dolfinx_neural_topo.study.study import Workers, study
 
 comm = MPI.COMM_WORLD
 TASKS = "mbb_beam_16x8_0.5,roof_16x16_0.3"
-LAUNCHER = ("OMPI_COMM", "PMIX", "PRTE", "PMI_", "HYDRA")
 
 
 def by_rank_zero(test):
@@ -33,13 +31,6 @@ def by_rank_zero(test):
             test(*arguments, **fixtures)
 
     return wrapped
-
-
-@pytest.fixture
-def serial(monkeypatch):
-    """Hide the MPI launcher from worker processes, which start MPI on their own."""
-    for name in [name for name in os.environ if name.startswith(LAUNCHER)]:
-        monkeypatch.delenv(name)
 
 
 def command(folder, *more):
