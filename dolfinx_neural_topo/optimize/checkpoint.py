@@ -186,7 +186,9 @@ class Checkpoint:
 
     def _read(self, path: Path) -> Snapshot:
         """Read one file on rank 0 and give each rank its part."""
-        values, arrays, problem = None, {}, None
+        values: Snapshot | None = None
+        arrays: dict[str, Array] = {}
+        problem = None
         if self._comm.rank == 0:
             try:
                 values, arrays = read_file(path, self._fingerprint)

@@ -100,6 +100,7 @@ class Method(Protocol):
         Called between `tell` and `ask`. A method that remembers values or gradients (line search, curvature)
         forgets them here and asks for its current iterate again; others need not do anything.
         """
+        return None
 
     def state(self) -> dict[str, Any]:
         """Return all that the next `ask` depends on: arrays, numbers, strings; called after `tell`."""
@@ -109,6 +110,7 @@ class Method(Protocol):
 
     def close(self) -> None:
         """Release threads and memory; called once at the end of a run, also after an error."""
+        return None
 
 
 def reduction_comm(variables: Variables) -> MPI.Comm:

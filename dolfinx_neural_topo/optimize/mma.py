@@ -75,6 +75,8 @@ class MMA(Method):
         self._range = np.maximum(upper - lower, 1e-5)
         self._count = int(total(self._comm, np.array([len(x)]))[0])
         self._iteration = 0
+        self._multipliers: Array = np.empty(0)
+        self._next_multipliers: Array = self._multipliers
         self._failures = 0
         self._x = x
         self._asked: Array | None = x

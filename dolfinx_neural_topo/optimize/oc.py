@@ -57,8 +57,9 @@ class OC(Method):
             )
         self._variables = variables
         self._comm = reduction_comm(variables)
-        self._x = np.array(variables.initial(), dtype=np.float64)
-        self._scale = self._slope = np.empty(0)  # no evaluation yet
+        self._x: Array = np.array(variables.initial(), dtype=np.float64)
+        self._scale: Array = np.empty(0)  # no evaluation yet
+        self._slope: Array = self._scale
         self._violation = 0.0
         self._shrink = 1.0  # of the move limit, after failures
         self._next: Array | None = self._x

@@ -28,14 +28,14 @@ class CanonicalOrder:
     def __init__(self, comm: MPI.Comm, index: NDArray[np.int64]):
         self.comm = comm
         parts = comm.allgather(np.asarray(index, dtype=np.int64))
-        self._counts = np.array([len(part) for part in parts])
+        self._counts = [len(part) for part in parts]
         numbers = np.concatenate(parts)
         self._order = np.argsort(numbers, kind="stable")  # canonical position -> place in rank order
         self.size = len(numbers)
         ordered = numbers[self._order]
         repeated = bool(np.any(ordered[1:] == ordered[:-1]))
         agree(comm, "index must hold every number once over all ranks" if repeated else None, InputError)
-        start = int(self._counts[: comm.rank].sum())
+        start = sum(self._counts[: comm.rank])
         place = np.empty(self.size, dtype=np.int64)
         place[self._order] = np.arange(self.size)
         self._mine = place[start : start + len(index)]  # canonical positions of this rank's entries
@@ -49,7 +49,7 @@ class CanonicalOrder:
         """Return the whole of a vector, shape (size,), on every rank."""
         local = np.ascontiguousarray(local)
         whole = np.empty(self.size, dtype=local.dtype)
-        self.comm.Allgatherv(local, (whole, self._counts))
+        self.comm.Allgatherv(local, [whole, self._counts])
         return whole[self._order]
 
     def local(self, whole: Array) -> Array:

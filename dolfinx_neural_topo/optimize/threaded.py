@@ -124,10 +124,9 @@ class LibraryMethod(Method):
     def tell(self, x: Array, evaluation: Any) -> None:
         """Hand an evaluation to the library and wait for its next wish. Note: Collective."""
         values = [float(evaluation.value), *map(float, evaluation.constraints)]
-        if evaluation.gradient is None:
-            gradients = np.zeros((len(values), len(x)))
-        else:
-            gradients = np.array([evaluation.gradient, *evaluation.constraint_gradients], dtype=np.float64)
+        gradients: Array = np.zeros((len(values), len(x)))
+        if evaluation.gradient is not None:
+            gradients[:] = [evaluation.gradient, *evaluation.constraint_gradients]
         self._record(x, values, gradients)
 
     def _record(self, x: Array, values: list[float], gradients: Array) -> None:

@@ -3,12 +3,23 @@
 import numpy as np
 import pytest
 import scipy.optimize
+import ufl
 from analytic import Bars, split
+from dolfinx import fem, mesh
 from mpi4py import MPI
 
+from dolfinx_neural_topo.density import ConeFilter, Design, DesignDomain
 from dolfinx_neural_topo.density.design import Evaluation
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.optimize import GCMMA, MMA, NLoptMMA, minimize, mma, mma_subproblem
+from dolfinx_neural_topo.physics import (
+    Compliance,
+    ReducedFunctional,
+    StateProblem,
+    elasticity,
+    nodal_load,
+    simp,
+)
 from dolfinx_neural_topo.tasks import mbb_beam
 from dolfinx_neural_topo.tasks.build import build
 
@@ -170,6 +181,34 @@ def test_a_beam_on_all_ranks_equals_one_on_each(method, tolerance):
         with build(mbb_beam(18, 6, volume_fraction=0.5), c) as task:
             histories.append(minimize(task.design, method(), evaluations=12).history.objective)
     assert np.allclose(*histories, rtol=tolerance, atol=0)
+
+
+def test_second_compliance_and_displacement_as_constraints():
+    """A cantilever for a load at the tip, while a load at mid-span is limited in work and in deflection."""
+    rectangle = mesh.create_rectangle(comm, [(0, 0), (16, 6)], (16, 6), mesh.CellType.quadrilateral)
+    rho = fem.Function(fem.functionspace(rectangle, ("DG", 0)))
+    V = fem.functionspace(rectangle, ("Lagrange", 1, (2,)))
+    clamped = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0))
+    a = elasticity.bilinear_form(V, simp(rho), 0.3, model="plane_stress")
+    loads = [nodal_load(V, [place], [(0.0, -1.0)]) for place in ((16, 0), (8, 6))]
+    bcs = [fem.dirichletbc(np.zeros(2), clamped, V)]
+    with StateProblem(
+        (a, [None, None]), rho, bcs=bcs, nodal_loads=loads, petsc_options_prefix="two_"
+    ) as state:
+        first, second = (Compliance(state, weights=weights) for weights in ((1, 0), (0, 1)))
+        deflection = ReducedFunctional(-state.states[1][1] * ufl.dx, state, name="mean deflection")
+        domain = DesignDomain(rho, volume_fraction=0.5)
+        cone = ConeFilter(domain, 1.5)
+        free = minimize(Design(first, domain, filter=cone), MMA(), evaluations=30)
+        bounds = 0.9 * second.value(free.rho), 0.8 * deflection.value(free.rho)
+        design = Design(
+            first, domain, filter=cone, constraints=[(second, bounds[0]), (deflection, bounds[1])]
+        )
+        result = minimize(design, MMA(), evaluations=50)
+        reached = second.value(result.rho) / bounds[0], deflection.value(result.rho) / bounds[1]
+    assert result.best.constraints.shape == (3,) and result.best.violation <= 1e-6
+    assert max(reached) <= 1 + 1e-6 and max(reached) > 1 - 1e-3  # one of them is active
+    assert result.volume <= 0.5 + 1e-8 and result.objective > free.objective * 1.001
 
 
 @pytest.mark.parametrize("method", METHODS)
