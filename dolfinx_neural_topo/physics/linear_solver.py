@@ -41,6 +41,7 @@ class LinearSolver(Owner):
         ksp: PETSc's solver.
         options: All options, without prefix.
         stale: Whether the values of A have changed since the last `set_up`.
+        aged: Whether the preconditioner keeps parts of its first set-up and has come to need more iterations.
         direct: Whether one application of the preconditioner is the solution.
         iterations: Iterations of the last solve.
         num_set_ups: Factorizations, or set-ups of the preconditioner, so far.
@@ -59,7 +60,7 @@ class LinearSolver(Owner):
         warm_start: bool,
     ):
         super().__init__()
-        self.A, self.prefix, self._preset = A, prefix, preset
+        self.A, self.prefix, self._keeps_parts = A, prefix, preset.rebuild
         self.options = {**preset.options, **petsc_options}
         self._residual: PETSc.Vec = self.own(A.createVecLeft())
         self._block: list[PETSc.Mat] = []
@@ -76,9 +77,14 @@ class LinearSolver(Owner):
         self.direct = self.ksp.getType() == PETSc.KSP.Type.PREONLY
         self._warm_start = warm_start and not self.direct
         self.ksp.setInitialGuessNonzero(self._warm_start)
-        self.stale = self._rebuild = self._fresh = True
+        self.stale, self.aged = True, False
         self._first_iterations: int | None = None
         self.iterations = self.num_set_ups = 0
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing of the preconditioner can stem from another matrix."""
+        return not self._keeps_parts or self.num_set_ups <= 1
 
     def set_up(self) -> None:
         """Factorize, or renew the preconditioner, if values have changed since.
@@ -92,14 +98,11 @@ class LinearSolver(Owner):
             return
         if not np.isfinite(self.A.norm()):
             raise SolverError(f"the matrix of '{self.prefix}' holds NaN or infinity; check moduli, density")
-        if self._rebuild and self._preset.rebuild:
-            self.ksp.getPC().reset()
-            self._first_iterations = None
         with options(self.prefix, self.options):  # levels of multigrid read them here
             self.ksp.setOperators(self.A)
             self._call(self.ksp.setUp)
             self._call(self.ksp.getPC().setUp)
-        self._fresh, self.stale, self._rebuild = self._rebuild, False, False
+        self.stale = False
         self.num_set_ups += 1
 
     def _call(self, function: Any, *args: Any) -> None:
@@ -128,17 +131,8 @@ class LinearSolver(Owner):
         for b, x in zip(bs, xs, strict=True):
             if self._warm_start and not self._residual_norm(b, x, transpose) <= b.norm():
                 x.set(0.0)  # the state of another design can be worse than nothing, and count as divergence
-            self._run(b, x, transpose)
-            if self.ksp.getConvergedReason() < 0 and self._preset.rebuild and not self._fresh:
-                # What the preconditioner has kept from another design may be to blame.
-                x.set(0.0)
-                self.stale = self._rebuild = True
-                self.set_up()
-                self._run(b, x, transpose)
+            self._call(self.ksp.solveTranspose if transpose else self.ksp.solve, b, x)
             self._check(b, x, transpose)
-
-    def _run(self, b: PETSc.Vec, x: PETSc.Vec, transpose: bool) -> None:
-        self._call(self.ksp.solveTranspose if transpose else self.ksp.solve, b, x)
 
     def _solve_block(self, bs: Sequence[PETSc.Vec], xs: Sequence[PETSc.Vec]) -> None:
         """Solve for several right-hand sides together, the columns of a dense matrix."""
@@ -178,7 +172,7 @@ class LinearSolver(Owner):
         elif self._first_iterations is None:
             self._first_iterations = self.iterations
         elif self.iterations > 1.5 * self._first_iterations + 5:
-            self._rebuild = True
+            self.aged = self._keeps_parts
 
     def _residual_norm(self, b: PETSc.Vec, x: PETSc.Vec, transpose: bool) -> float:
         r = self._residual

@@ -166,6 +166,8 @@ class Operator(Owner):
 
         Note: Collective.
         """
+        if self._solver is not None and self._solver.aged and self._solver.stale:
+            self.drop_solver()
         solver = self.solver
         if self.rtol is not None:
             solver.ksp.setTolerances(rtol=self.rtol)
@@ -175,6 +177,9 @@ class Operator(Owner):
             for x in xs:
                 x.set(0.0)
             self.drop_solver()
+            if not solver.fresh:  # what it has kept from another design may be to blame
+                self.solve(bs, xs, transpose=transpose)
+                return
             if self.linear:
                 self._renew_matrix()
             raise

@@ -13,11 +13,14 @@ from typing import Any
 from dolfinx import fem
 from petsc4py import PETSc
 
+from dolfinx_neural_topo._petsc import block_smoother
 from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.physics import multigrid
 
-# Measured: in 2D a reused Cholesky factorization beats every iterative solver up to here, in 3D only on small
-# meshes.
+# Degrees of freedom up to which a reused Cholesky factorization beats multigrid: geometric on boxes,
+# algebraic elsewhere.
 LARGEST_DIRECT = {2: 500_000, 3: 30_000}
+LARGEST_DIRECT_ON_BOX = {2: 500_000, 3: 8_000}
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ class Preset:
         name: Name of the preset.
         options: PETSc options without prefix.
         near_nullspace: Whether the matrix shall carry the rigid-body modes (or constants).
-        configure: Called once with the new KSP, before the options are applied; may return an object with a
-            `destroy` method that must live as long as the KSP.
+        configure: Called once with the new KSP and its assembled operator, before the options are applied;
+            returns further options.
         rebuild: Rebuild the preconditioner from nothing when iteration counts have grown (it keeps parts of
             its first set-up otherwise).
     """
@@ -61,7 +64,7 @@ class Preset:
     name: str
     options: dict[str, Any]
     near_nullspace: bool = False
-    configure: Callable[[PETSc.KSP], Any] | None = field(default=None)
+    configure: Callable[[PETSc.KSP], dict[str, Any]] | None = field(default=None)
     rebuild: bool = False
 
 
@@ -92,12 +95,7 @@ def amg(traits: Traits) -> Preset:
     PETSc's 10 the preconditioner becomes indefinite. Residuals are true ones: preconditioned norms mislead at
     this contrast.
     """
-    if not traits.definite:
-        raise InputError(
-            "solver 'amg' needs a symmetric positive definite operator, this one is "
-            f"{'indefinite (or its definiteness unknown)' if traits.symmetric else 'not symmetric'}; way "
-            "out: solver='direct'"
-        )
+    _require_definite("amg", traits)
     options = {
         "ksp_type": "cg",
         "ksp_norm_type": "unpreconditioned",
@@ -106,13 +104,28 @@ def amg(traits: Traits) -> Preset:
         "pc_type": "gamg",
         "pc_gamg_threshold": 0.05 if traits.V.mesh.topology.dim == 2 else 0.0,
         "mg_levels_ksp_type": "chebyshev",
-        "mg_levels_pc_type": "pbjacobi",
+        "mg_levels_pc_type": block_smoother(),
         "mg_levels_esteig_ksp_max_it": 30,
     }
     return Preset("amg", options, near_nullspace=True, rebuild=True)
 
 
-PRESETS: dict[str, Callable[[Traits], Preset]] = {"direct": direct, "amg": amg}
+def gmg(traits: Traits) -> Preset:
+    """Conjugate gradients with geometric multigrid, for multilinear elements on boxes."""
+    _require_definite("gmg", traits)
+    return Preset("gmg", {}, configure=lambda ksp: multigrid.configure(ksp, traits.V, traits.bcs))
+
+
+def _require_definite(name: str, traits: Traits) -> None:
+    if not traits.definite:
+        kind = "indefinite (or its definiteness unknown)" if traits.symmetric else "not symmetric"
+        raise InputError(
+            f"solver '{name}' needs a symmetric positive definite operator, this one is {kind}; way out: "
+            "solver='direct'"
+        )
+
+
+PRESETS: dict[str, Callable[[Traits], Preset]] = {"direct": direct, "amg": amg, "gmg": gmg}
 
 
 def choose(name: str | None, traits: Traits) -> Preset:
@@ -122,8 +135,13 @@ def choose(name: str | None, traits: Traits) -> Preset:
         InputError: No such preset, or one that the operator does not allow.
     """
     if name is None:
-        small = traits.num_dofs <= LARGEST_DIRECT[traits.V.mesh.topology.dim]
-        name = "direct" if small or not traits.definite else "amg"
+        dim = traits.V.mesh.topology.dim
+        if not traits.definite or traits.num_dofs <= LARGEST_DIRECT_ON_BOX[dim]:
+            name = "direct"
+        elif multigrid.find_box(traits.V) is not None:
+            name = "gmg"
+        else:
+            name = "amg" if traits.num_dofs > LARGEST_DIRECT[dim] else "direct"
     if name not in PRESETS:
         raise InputError(f"solver must be None or one of {sorted(PRESETS)}, got {name!r}")
     return PRESETS[name](traits)

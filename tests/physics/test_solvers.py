@@ -113,7 +113,7 @@ def test_a_preconditioner_that_ages_is_rebuilt():
         rebuilt = 0
         for k in range(8):
             rho = random_density(state.rho.function_space, 0.0, 1.0, seed=k) ** (1 + k)
-            rebuilt += operator.solver._rebuild
+            rebuilt += operator.solver.aged
             state.solve(rho)
             assert not operator.solver.stale
         assert rebuilt >= 1

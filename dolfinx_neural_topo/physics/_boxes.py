@@ -1,0 +1,190 @@
+"""Grids that are boxes: nodes found by coordinates, nested coarser boxes, and the interpolation between them.
+
+A box is a tensor product of lines, not necessarily evenly spaced. The next coarser box keeps every second
+line and the last one, so that every box can be coarsened, whatever its numbers of cells are. A coarse node
+belongs to the rank that owns the fine node at its place: no rank ever holds more than its share of a grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from dolfinx import fem
+from mpi4py import MPI
+from petsc4py import PETSc
+
+TOLERANCE = 1e-6  # of a cell's width: how far a node may lie off its line
+
+
+@dataclass(frozen=True)
+class Box:
+    """The share of one rank in a grid of nodes.
+
+    Attributes:
+        comm: Communicator of the grid.
+        lines: Coordinates of the grid lines in each direction, ascending, the same on all ranks.
+        nodes: Numbers of the lines on which each owned node lies, shape (owned nodes, directions), int64.
+        fixed: Whether each owned degree of freedom is fixed, shape (owned nodes, block size).
+    """
+
+    comm: MPI.Comm
+    lines: tuple[np.ndarray, ...]
+    nodes: np.ndarray
+    fixed: np.ndarray
+
+    @property
+    def num_global_nodes(self) -> int:
+        """Number of nodes on all ranks."""
+        return int(np.prod([line.size for line in self.lines], dtype=np.int64))
+
+    def natural(self, nodes: np.ndarray) -> np.ndarray:
+        """Return the numbers of nodes when counted line by line, whatever rank owns them."""
+        return np.ravel_multi_index(tuple(nodes.T), [line.size for line in self.lines])
+
+    def coarsen(self) -> tuple[Box, np.ndarray]:
+        """Return the box of every second line (and the last), and which owned nodes are also its nodes."""
+        last = np.array([line.size - 1 for line in self.lines])
+        kept = np.all((self.nodes % 2 == 0) | (self.nodes == last), axis=1)
+        lines = tuple(np.append(line[:-1:2], line[-1]) for line in self.lines)
+        return Box(self.comm, lines, (self.nodes[kept] + 1) // 2, self.fixed[kept]), kept
+
+
+def find_box(V: fem.FunctionSpace, bcs: Sequence[fem.DirichletBC] = ()) -> Box | None:
+    """Recognize a space of bilinear or trilinear elements on a mesh that is a box of axis-parallel cells.
+
+    Args:
+        V: Any space. A box needs Lagrange elements of degree 1 on quadrilaterals or hexahedra, blocked or
+            not.
+        bcs: Dirichlet conditions on V or its components.
+
+    Returns:
+        The box, or None, on all ranks alike.
+
+    Note: Collective.
+    """
+    mesh, dim = V.mesh, V.mesh.topology.dim
+    element = V.ufl_element()
+    if (
+        mesh.topology.cell_name() not in ("quadrilateral", "hexahedron")
+        or mesh.geometry.dim != dim
+        or element.family_name != "P"
+        or element.embedded_subdegree != 1
+        or (V.dofmap.index_map_bs == 1 and V.num_sub_spaces > 0)
+    ):
+        return None
+    x = V.tabulate_dof_coordinates()[:, :dim]
+    corners = x[V.dofmap.list[: mesh.topology.index_map(dim).size_local]]
+    low, high = corners.min(axis=1, keepdims=True), corners.max(axis=1, keepdims=True)
+    off = np.minimum(corners - low, high - corners) > TOLERANCE * (high - low)
+    if mesh.comm.allreduce(bool(off.any()), op=MPI.LOR):
+        return None
+    x = x[: V.dofmap.index_map.size_local]
+    width = mesh.comm.allreduce(float((high - low).min(initial=np.inf)), op=MPI.MIN)
+    lines = tuple(_lines(mesh.comm, x[:, axis], TOLERANCE * width) for axis in range(dim))
+    num_nodes, num_cells = V.dofmap.index_map.size_global, mesh.topology.index_map(dim).size_global
+    if (
+        np.prod([line.size for line in lines]) != num_nodes
+        or np.prod([line.size - 1 for line in lines]) != num_cells
+    ):
+        return None
+    nodes = np.column_stack(
+        [np.searchsorted(line, x[:, axis] - TOLERANCE * width) for axis, line in enumerate(lines)]
+    )
+    fixed = np.zeros((x.shape[0], V.dofmap.index_map_bs), dtype=bool)
+    for bc in bcs:
+        dofs, num_owned = bc.dof_indices()
+        fixed.reshape(-1)[dofs[:num_owned]] = True
+    return Box(mesh.comm, lines, nodes, fixed)
+
+
+def _lines(comm: MPI.Comm, x: np.ndarray, tolerance: float) -> np.ndarray:
+    def distinct(values):
+        values = np.sort(values)
+        return values[np.diff(values, prepend=-np.inf) > tolerance]
+
+    return distinct(np.concatenate(comm.allgather(distinct(x))))
+
+
+def interpolation(fine: Box, coarse: Box, kept: np.ndarray) -> PETSc.Mat:
+    """Assemble multilinear interpolation from a coarse box to the fine one, blocked like the states.
+
+    Fixed degrees of freedom are kept apart: coinciding ones are copied, and neither do other fixed fine ones
+    take anything nor do fixed coarse ones give anything.
+
+    Returns:
+        Matrix of shape (fine degrees of freedom, coarse degrees of freedom), which the caller destroys.
+
+    Note: Collective.
+    """
+    row, column, weight = _scalar_entries(fine, coarse)
+    column = _global_numbers(coarse, column)
+    num_rows, num_columns, block_size = fine.nodes.shape[0], coarse.nodes.shape[0], fine.fixed.shape[1]
+    order = np.lexsort((column, row))
+    row, column, weight = row[order], column[order], weight[order]
+    rows = (row[:, None] * block_size + np.arange(block_size)).astype(PETSc.IntType)
+    columns = (column[:, None] * block_size + np.arange(block_size)).astype(PETSc.IntType)
+    keeps = ~(fine.fixed[row] | _fetch(coarse, columns)) | kept[row][:, None]
+    # Entries are sorted by node; a stable sort by degree of freedom keeps the columns of a row ascending.
+    rows, columns, values = rows[keeps], columns[keeps], np.broadcast_to(weight[:, None], keeps.shape)[keeps]
+    order = np.argsort(rows, kind="stable")
+    start = np.zeros(num_rows * block_size + 1, dtype=PETSc.IntType)
+    np.cumsum(np.bincount(rows, minlength=num_rows * block_size), out=start[1:])
+    size = ((num_rows * block_size, None), (num_columns * block_size, None))
+    P = PETSc.Mat().createAIJ(
+        size, bsize=block_size, csr=(start, columns[order], values[order]), comm=fine.comm
+    )
+    P.assemble()
+    return P
+
+
+def _scalar_entries(fine: Box, coarse: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return row (owned fine node), column (natural coarse node) and weight of one component's entries."""
+    left, right, share = [], [], []
+    for axis, line in enumerate(fine.lines):
+        i = fine.nodes[:, axis]
+        between = (i % 2 == 1) & (i < line.size - 1)
+        below, above = np.where(between, i - 1, i), np.where(between, i + 1, i)
+        left.append((below + 1) // 2)
+        right.append((above + 1) // 2)
+        length = np.where(between, line[above] - line[below], 1.0)
+        share.append((line[i] - line[below]) / length)
+    rows, columns, weights = [], [], []
+    for corner in product((False, True), repeat=len(fine.lines)):
+        weight = np.prod([s if far else 1.0 - s for far, s in zip(corner, share, strict=True)], axis=0)
+        row = np.flatnonzero(weight)
+        ends = [(r if far else l)[row] for far, l, r in zip(corner, left, right, strict=True)]
+        rows.append(row)
+        columns.append(coarse.natural(np.column_stack(ends)))
+        weights.append(weight[row])
+    return np.concatenate(rows), np.concatenate(columns), np.concatenate(weights)
+
+
+def _global_numbers(box: Box, natural: np.ndarray) -> np.ndarray:
+    """Return the numbers that nodes have when ranks number their own ones consecutively."""
+    wanted, back = np.unique(natural, return_inverse=True)
+    own = box.natural(box.nodes)
+    start = box.comm.scan(own.size) - own.size
+    numbers = np.arange(start, start + own.size, dtype=PETSc.IntType)
+    ordering = PETSc.AO().createMemoryScalable(own.astype(PETSc.IntType), numbers, comm=box.comm)
+    wanted = wanted.astype(PETSc.IntType)
+    ordering.app2petsc(wanted)
+    ordering.destroy()
+    return wanted[back]
+
+
+def _fetch(box: Box, dofs: np.ndarray) -> np.ndarray:
+    """Return which of some degrees of freedom, given by global numbers, are fixed."""
+    wanted, back = np.unique(dofs, return_inverse=True)
+    fixed = PETSc.Vec().createMPI((box.fixed.size, None), comm=box.comm)
+    fixed.array_w[:] = box.fixed.reshape(-1)
+    found = PETSc.Vec().createSeq(wanted.size)
+    where = PETSc.IS().createGeneral(wanted.astype(PETSc.IntType), comm=MPI.COMM_SELF)
+    scatter = PETSc.Scatter().create(fixed, where, found, None)
+    scatter.scatter(fixed, found)
+    answer = found.array_r[back.reshape(dofs.shape)] > 0.5
+    for thing in (scatter, where, found, fixed):
+        thing.destroy()
+    return answer
