@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import io
 import json
 import signal
 import subprocess
@@ -146,3 +147,24 @@ def test_json_of_the_schema(tmp_path):
     with store.writing():
         store.append({**Key("a", "b", 0, "uniform", 1)._asdict(), "status": "failed", "error": "x"})
     assert set(json.loads(store.path.read_text())) == {"schema", *Key._fields, "status", "error"}
+
+
+def test_a_terminal_gets_a_table_that_is_rewritten():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    keys = plan("mbb_beam_16x8_0.5", ["oc", "mma"], [0], 10)
+    stream = Terminal()
+    table = LiveTable(keys, [], jobs=1, stream=stream)
+    table.show(keys[:1])
+    shown = stream.getvalue().splitlines()
+    assert [line.split() for line in shown[:3]] == [
+        ["method", "done", "failed", "of"],
+        ["oc", "0", "0", "1"],
+        ["mma", "0", "0", "1"],
+    ]
+    assert shown[3] == "running: mbb_beam_16x8_0.5 oc seed 0 uniform"
+    assert shown[4] == "time left: unknown time"
+    table.finish()
+    assert stream.getvalue().endswith("\033[5A\033[J0 of 2 runs have results, 0 failed now\n")

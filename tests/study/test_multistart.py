@@ -1,0 +1,43 @@
+import pytest
+from mpi4py import MPI
+
+from dolfinx_neural_topo.study.methods import METHODS
+from dolfinx_neural_topo.study.multistart import TaskLevels
+from dolfinx_neural_topo.study.run import run
+from dolfinx_neural_topo.tasks import get_task
+
+comm = MPI.COMM_WORLD
+
+
+@pytest.mark.parametrize("name", ["l_shape_0.4_64x64_0.4", "crane_32x32_0.3", "cantilever_3d_32x16x16_0.12"])
+def test_coarser_physics_is_nearly_that_of_the_task(name):
+    """The same load on larger cells: the stiffness of a coarser grid is a little too high."""
+    levels = TaskLevels(get_task(name), comm)
+    x = levels.design(0).initial()
+    fine, *coarse = (levels.design(level).evaluate(x, gradient=False).value for level in range(3))
+    dim = get_task(name).dim
+    assert [levels.weight(level) for level in range(3)] == [1.0, 2.0**-dim, 4.0**-dim]
+    assert 0.75 * fine < coarse[0] < 1.1 * fine
+    assert 0.5 * fine < coarse[1] < 1.2 * fine
+    levels.destroy()
+
+
+def test_sizes_that_cannot_be_halved_have_one_level():
+    levels = TaskLevels(get_task("mbb_beam_25x10_0.5"), comm)
+    assert levels.num_levels == 1
+    levels.destroy()
+
+
+@pytest.mark.parametrize("method", ["neural-multistart", "linear-multistart", "pixel-multistart"])
+def test_a_run_keeps_its_budget_and_its_volume(method, tmp_path_factory):
+    folder = comm.bcast(tmp_path_factory.mktemp("run"), root=0)
+    record = run("mbb_beam_32x16_0.5", method, evaluations=50, seed=1, out=folder, progress=False)
+    assert METHODS[method].neural
+    assert 40 < record["equivalent_evaluations"] <= 50
+    assert 100 < record["solves"] <= record["evaluations"]
+    assert not record["volume_exceeded"]
+    assert record["compliance"] == pytest.approx(record["analysis"]["compliance"], rel=1e-9)
+    assert record["history"][-1] == pytest.approx(record["compliance"], rel=1e-6)
+    assert not list(folder.glob("checkpoint-*"))
+    uniform = run("mbb_beam_32x16_0.5", "mma-svanberg", evaluations=1, progress=False)
+    assert record["compliance"] < 0.5 * uniform["compliance"]
