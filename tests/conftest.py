@@ -1,9 +1,11 @@
 """What every test gets: rank-0 output, no PETSc object alive past its test, one torch thread a rank."""
 
 import gc
+import io
 import sys
 
 import pytest
+from _pytest._io import TerminalWriter
 from mpi4py import MPI
 
 comm = MPI.COMM_WORLD
@@ -13,8 +15,7 @@ comm = MPI.COMM_WORLD
 def pytest_configure(config):
     """Let rank 0 alone report; the other ranks speak up only when a test of theirs fails."""
     if comm.rank > 0:
-        reporter = config.pluginmanager.getplugin("terminalreporter")
-        config.pluginmanager.unregister(reporter)
+        config.pluginmanager.getplugin("terminalreporter")._tw = TerminalWriter(io.StringIO())
         config.pluginmanager.register(_FailuresOnly(), "failures-only")
 
 

@@ -13,6 +13,9 @@ from dolfinx_neural_topo.tasks.build import build
 DATA = Path(__file__).parent.parent / "data"
 ROWS = {row["problem_name"]: row for row in csv.DictReader((DATA / "reference_physics.csv").open())}
 FIELDS = sorted(path.name[4:-4] for path in DATA.glob("ref_*.npz"))
+# Uniform designs so ill-conditioned that the reference is off by up to 2.4e-9, as iterative refinement in
+# extended precision shows.
+ILL_CONDITIONED = {"mbb_beam_384x64_0.4", "l_shape_0.2_256x256_0.2"}
 comm = MPI.COMM_WORLD
 
 
@@ -35,9 +38,7 @@ def test_values_and_gradient_norms(name):
         assert abs(gradient.sum()) <= 1e-8 * row["grad_norm"]
         assert rho.mean() == pytest.approx(row["mean_density"], rel=1e-9)
         uniform = built.design.evaluate(built.design.initial(), gradient=False)
-        # The long uniform beams are so ill-conditioned that the reference's own solve is off by 2e-9 (found by
-        # iterative refinement in extended precision on mbb_beam_384x64_0.4).
-        assert uniform.value == pytest.approx(row["c_uniform"], rel=1e-8)
+        assert uniform.value == pytest.approx(row["c_uniform"], rel=3e-9 if name in ILL_CONDITIONED else 1e-9)
 
 
 @pytest.mark.parametrize("name", FIELDS)
