@@ -10,7 +10,7 @@ from common import arguments, boundary_where, name_group, session
 
 PAD = 0.06
 
-options = arguments(__file__, size=0.02)
+options = arguments(__file__, size=0.015)
 with session(options.out, 2):
     geometry = gmsh.model.geo
     xs, ys = (0.0, 0.4, 1.0 - PAD, 1.0), (0.0, 0.4 - PAD, 0.4, 1.0)

@@ -276,7 +276,7 @@ def test_stl_of_nothing_is_refused(folder):
             {"web": 4362, "rings": 474},
             {"load": 0.1 * np.pi},
         ),
-        ("l_domain", 0.64, {"design": 1591, "pad": 9}, {"clamp": 0.4, "load": 0.06}),
+        ("l_domain", 0.64, {"design": 2873, "pad": 16}, {"clamp": 0.4, "load": 0.06}),
         ("bracket_3d", None, {"block": 7255, "bushes": 1022}, {"bore": 2 * np.pi * 0.14 * 0.5}),
     ],
 )
