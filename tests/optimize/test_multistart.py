@@ -24,7 +24,7 @@ from dolfinx_neural_topo.physics import Compliance, StateProblem, heat, simp
 comm = MPI.COMM_WORLD
 SIZE = 16
 SMALL = Schedule(
-    starts=(Starts(2, level=1, evaluations=8, repair=2), Starts(2, level=2, evaluations=12, repair=3)),
+    starts=(Starts(2, ((0, 1),), evaluations=8, repair=2), Starts(2, ((0, 2),), evaluations=12, repair=3)),
     repair_level=1,
     rounds=(Round(2, level=0, evaluations=4), Round(1, level=0, evaluations=8, tolerance=1e-3)),
 )
@@ -180,11 +180,11 @@ def test_a_start_that_fails_is_left_out(levels, monkeypatch):
     network = starts.PARAMETERIZATIONS["network"]
     calls = []
 
-    def prepare(problem, group, seed):
+    def prepare(design, transfer, group, seed):
         calls.append(seed)
         if seed == starts.seed_of(0, 1):
             raise SolverError("The start cannot be evaluated: no luck.")
-        return network(problem, group, seed)
+        return network(design, transfer, group, seed)
 
     monkeypatch.setitem(starts.PARAMETERIZATIONS, "network", prepare)
     found = multistart(levels, SMALL, build=HeatLevels)
@@ -195,7 +195,7 @@ def test_a_start_that_fails_is_left_out(levels, monkeypatch):
 
 
 def test_no_start_that_works_is_an_error(levels, monkeypatch):
-    def prepare(problem, group, seed):
+    def prepare(design, transfer, group, seed):
         raise SolverError("no luck")
 
     monkeypatch.setitem(starts.PARAMETERIZATIONS, "network", prepare)
@@ -205,10 +205,10 @@ def test_no_start_that_works_is_an_error(levels, monkeypatch):
 
 
 def test_an_error_of_one_group_is_raised_on_all_ranks(levels, monkeypatch):
-    def prepare(problem, group, seed):
+    def prepare(design, transfer, group, seed):
         if seed == starts.seed_of(0, 3):
             raise InputError("a bad start")
-        return network(problem, group, seed)
+        return network(design, transfer, group, seed)
 
     network = starts.PARAMETERIZATIONS["network"]
     monkeypatch.setitem(starts.PARAMETERIZATIONS, "network", prepare)
@@ -226,11 +226,11 @@ def test_bad_input(levels):
     with pytest.raises(InputError, match=r"parameterization must be one of.*got 'magic'"):
         multistart(levels, SMALL, parameterization="magic")
     with pytest.raises(InputError, match="rounds must keep ever fewer"):
-        Schedule((Starts(2, 1),), 1, (Round(3, 0, 4),))
+        Schedule((Starts(2, ((0, 1),)),), 1, (Round(3, 0, 4),))
     with pytest.raises(InputError, match="at least one start"):
         Schedule((), 1, (Round(1, 0, 4),))
     with pytest.raises(InputError, match="end at level 0"):
-        Schedule((Starts(2, 1),), 1, (Round(2, 1, 4),))
+        Schedule((Starts(2, ((0, 1),)),), 1, (Round(2, 1, 4),))
     design = levels.design(0)
     with pytest.raises(InputError, match="penalties must hold one for the design"):
         Levels(design, [], [], levels.transfer)

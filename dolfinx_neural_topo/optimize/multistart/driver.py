@@ -140,7 +140,7 @@ class _Run:
         """Do all starts."""
         groups = [group for group in self.schedule.starts for _ in range(group.count)]
         repair, weight = self.schedule.repair_level, self.levels.weight
-        costs = [weight(group.level) * group.evaluations + weight(repair) * group.repair for group in groups]
+        costs = [group.cost(weight) + weight(repair) * group.repair for group in groups]
 
         def job(levels: Levels, each: Found) -> Found:
             seed = seed_of(self.seed, each.start)

@@ -41,27 +41,32 @@ def start(
     Note: Collective.
     """
     final = levels.penalty
+    design, switch = levels.switched()
     ramp = [(at, factor * final) for at, factor in group.ramp if at < group.evaluations]
     try:
-        variables, method = prepare(levels, group, seed)
+        variables, method = prepare(design, levels.transfer, group, seed)
         first = minimize(
             variables,
             method,
             evaluations=group.evaluations,
-            continuation=Continuation(levels, ramp, attribute="penalty"),
+            continuation=(
+                Continuation(switch, group.levels, attribute="level"),
+                Continuation(levels, ramp, attribute="penalty"),
+            ),
             progress=False,
         )
         levels.penalty = final
-        x = first.rho_design[levels.design(0).domain.design]
+        x = first.rho_design[design.domain.design]
         found = _mma(levels, Found(number, -1), Round(1, repair_level, group.repair), Polish(), x)
     except SolverError as error:
         return Found(number, 0, repair_level, reason=str(error), arrays={})
     finally:
         levels.penalty = final
+    spent = replace(group, evaluations=first.evaluations).cost(levels.weight)
     return replace(
         found,
         evaluations=found.evaluations + first.evaluations,
-        equivalent_evaluations=found.equivalent_evaluations + first.evaluations * levels.weight(group.level),
+        equivalent_evaluations=found.equivalent_evaluations + spent,
         solves=found.solves + first.solves,
         seconds=found.seconds + first.seconds["total"],
     )

@@ -19,7 +19,8 @@ class Starts:
 
     Attributes:
         count: How many.
-        level: Level of the physics (0 the full mesh, 1 the next coarser one, ...).
+        levels: Pairs (evaluation, level of the physics from there on): 0 is the full mesh, 1 the next coarser
+            one, and so on.
         evaluations: Budget of each.
         repair: Evaluations of MMA that follow, at the level where starts are compared.
         half_resolution: Whether the parameterization works at half the resolution of the full mesh.
@@ -27,11 +28,23 @@ class Starts:
     """
 
     count: int
-    level: int
+    levels: tuple[tuple[int, int], ...]
     evaluations: int = 60
     repair: int = 4
     half_resolution: bool = False
     ramp: tuple[tuple[int, float], ...] = RAMP
+
+    def cost(self, weight: Callable[[int], float]) -> float:
+        """Return the equivalent evaluations of one start, without its repair.
+
+        Args:
+            weight: Cells of a level relative to those of the full mesh.
+        """
+        ends = [*(begin for begin, _ in self.levels[1:]), self.evaluations]
+        spans = (
+            min(end, self.evaluations) - begin for (begin, _), end in zip(self.levels, ends, strict=True)
+        )
+        return sum(weight(level) * max(0, span) for (_, level), span in zip(self.levels, spans, strict=True))
 
 
 @dataclass(frozen=True)
@@ -87,9 +100,8 @@ class Schedule:
         Args:
             weight: Cells of a level relative to those of the full mesh.
         """
-        each = [weight(group.level) * group.evaluations for group in self.starts]
-        repair = [weight(self.repair_level) * group.repair for group in self.starts]
-        starts = sum((a + b) * group.count for a, b, group in zip(each, repair, self.starts, strict=True))
+        repair = weight(self.repair_level)
+        starts = sum(group.count * (group.cost(weight) + repair * group.repair) for group in self.starts)
         return starts + sum(weight(each.level) * each.keep * each.evaluations for each in self.rounds[:-1])
 
     def scaled(self, factor: float) -> Schedule:
@@ -124,7 +136,7 @@ class Schedule:
         return replace(schedule, rounds=(*schedule.rounds[:-1], end))
 
 
-FINISH_RESERVE = 25
+FINISH_RESERVE = 20
 """Evaluations of each design of the last round that a budget keeps for it."""
 
 FINISH = Round(1, level=0, evaluations=100, tolerance=1e-3)
@@ -132,14 +144,14 @@ FINISH = Round(1, level=0, evaluations=100, tolerance=1e-3)
 
 PRESETS = {
     "small": Schedule(
-        starts=(Starts(3, level=1, repair=4), Starts(6, level=2, repair=8)),
+        starts=(Starts(6, ((0, 2),), repair=8), Starts(5, ((0, 2), (40, 1)), repair=4)),
         repair_level=1,
         rounds=(Round(4, level=0, evaluations=8), FINISH),
     ),
     "large": Schedule(
         starts=(
-            Starts(6, level=2, repair=4, half_resolution=True),
-            Starts(4, level=3, repair=12, half_resolution=True),
+            Starts(6, ((0, 2),), repair=4, half_resolution=True),
+            Starts(4, ((0, 3),), repair=12, half_resolution=True),
         ),
         repair_level=2,
         rounds=(Round(6, level=1, evaluations=6), Round(3, level=0, evaluations=6), FINISH),

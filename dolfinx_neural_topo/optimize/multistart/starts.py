@@ -7,47 +7,44 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dolfinx_neural_topo.density import Design
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.optimize.lbfgs import LBFGS
 from dolfinx_neural_topo.optimize.method import Method, Variables
 from dolfinx_neural_topo.optimize.mma import MMA
-from dolfinx_neural_topo.optimize.multistart.levels import Levels, StartingAt
+from dolfinx_neural_topo.optimize.multistart.levels import StartingAt
 
 if TYPE_CHECKING:
     from dolfinx_neural_topo.optimize.multistart.schedule import Starts
 
-Prepare = Callable[[Levels, "Starts", int], tuple[Variables, Method]]
+Prepare = Callable[[Design, Any, "Starts", int], tuple[Variables, Method]]
 
 
-def _network(levels: Levels, starts: Starts, seed: int) -> tuple[Variables, Method]:
+def _network(design: Design, transfer: Any, starts: Starts, seed: int) -> tuple[Variables, Method]:
     """Weights of the recipe's network, by L-BFGS."""
+    from dolfinx_neural_topo.bridge import NeuralDesign
     from dolfinx_neural_topo.networks import recipe_cnn
 
-    network = recipe_cnn(levels.transfer.shape, half_resolution=starts.half_resolution, seed=seed)
-    return _weights(levels, starts, network), LBFGS()
+    network = recipe_cnn(transfer.shape, half_resolution=starts.half_resolution, seed=seed)
+    return NeuralDesign(design, network, transfer), LBFGS()
 
 
-def _linear(levels: Levels, starts: Starts, seed: int) -> tuple[Variables, Method]:
+def _linear(design: Design, transfer: Any, starts: Starts, seed: int) -> tuple[Variables, Method]:
     """The network without its nonlinearity: a sum of enlarged images, by the same L-BFGS."""
+    from dolfinx_neural_topo.bridge import NeuralDesign
     from dolfinx_neural_topo.networks import MultiresolutionLogits
 
-    return _weights(levels, starts, MultiresolutionLogits(levels.transfer.shape, seed=seed)), LBFGS()
+    network = MultiresolutionLogits(transfer.shape, seed=seed)
+    return NeuralDesign(design, network, transfer), LBFGS()
 
 
-def _pixels(levels: Levels, starts: Starts, seed: int) -> tuple[Variables, Method]:
+def _pixels(design: Design, transfer: Any, starts: Starts, seed: int) -> tuple[Variables, Method]:
     """Densities of the cells by MMA, from smooth random ones with features of eight cells."""
     from dolfinx_neural_topo.networks import MultiresolutionLogits
 
-    design = levels.design(starts.level)
-    image = MultiresolutionLogits(levels.transfer.shape, levels=4, seed=seed)().detach().numpy()
-    rho_design = design.design_from_logits(levels.transfer.apply(image.astype(np.float64)))
+    image = MultiresolutionLogits(transfer.shape, levels=4, seed=seed)().detach().numpy()
+    rho_design = design.design_from_logits(transfer.apply(image.astype(np.float64)))
     return StartingAt(design, rho_design[design.domain.design]), MMA()
-
-
-def _weights(levels: Levels, starts: Starts, network: Any) -> Variables:
-    from dolfinx_neural_topo.bridge import NeuralDesign
-
-    return NeuralDesign(levels.design(starts.level), network, levels.transfer)
 
 
 PARAMETERIZATIONS: dict[str, Prepare] = {"network": _network, "linear": _linear, "pixels": _pixels}
