@@ -1,4 +1,4 @@
-"""Command line: `python3 -m dolfinx_neural_topo tasks | run | study | report`."""
+"""Command line: `python3 -m dolfinx_neural_topo tasks | run | study | report | profile`."""
 
 from __future__ import annotations
 
@@ -143,7 +143,32 @@ def _report(arguments: argparse.Namespace) -> None:
         _print(f"wrote {report(Store(arguments.folder), out)}")
 
 
-COMMANDS: tuple[Callable, ...] = (_add_tasks, _add_run, _add_study, _add_report)
+def _add_profile(commands) -> None:
+    parser = commands.add_parser(
+        "profile", help="what an evaluation costs, stage by stage, beside a bare assembly and solve"
+    )
+    parser.add_argument("task", metavar="TASK", help="listed name, or FAMILY_WxH_V for any size")
+    parser.add_argument(
+        "--method",
+        default="evaluate",
+        metavar="NAME",
+        help="as for run, or 'evaluate': no network, no optimizer (%(default)s)",
+    )
+    parser.add_argument("--evaluations", type=int, default=12, metavar="N", help="%(default)s")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.set_defaults(command=_profile)
+
+
+def _profile(arguments: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from dolfinx_neural_topo.study.profile import profile, table
+
+    result = profile(arguments.task, arguments.method, evaluations=arguments.evaluations)
+    _print(json.dumps(asdict(result), allow_nan=False) if arguments.json else table(result))
+
+
+COMMANDS: tuple[Callable, ...] = (_add_tasks, _add_run, _add_study, _add_report, _add_profile)
 """One function a command, which adds its parser; its default `command` does the work."""
 
 
