@@ -8,7 +8,6 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from dolfinx_neural_topo._petsc import block_smoother
-from dolfinx_neural_topo._petsc import block_smoother
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.physics import multigrid, random_density
 from dolfinx_neural_topo.physics._boxes import find_box, interpolation
