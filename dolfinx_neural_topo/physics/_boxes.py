@@ -30,7 +30,7 @@ class Box:
         fixed: Whether each owned degree of freedom is fixed, shape (owned nodes, block size).
     """
 
-    comm: MPI.Comm
+    comm: MPI.Intracomm
     lines: tuple[np.ndarray, ...]
     nodes: np.ndarray
     fixed: np.ndarray
@@ -100,7 +100,7 @@ def find_box(V: fem.FunctionSpace, bcs: Sequence[fem.DirichletBC] = ()) -> Box |
     return Box(mesh.comm, lines, nodes, fixed)
 
 
-def _lines(comm: MPI.Comm, x: np.ndarray, tolerance: float) -> np.ndarray:
+def _lines(comm: MPI.Intracomm, x: np.ndarray, tolerance: float) -> np.ndarray:
     def distinct(values):
         values = np.sort(values)
         return values[np.diff(values, prepend=-np.inf) > tolerance]

@@ -167,6 +167,7 @@ def bare_reference(state: StateProblem, rho: np.ndarray, repeats: int = 5) -> tu
     ksp.setOptionsPrefix("reference_")
     ksp.setOperators(A)
     traits = state._operator.traits
+    assert traits is not None  # known since the solve
 
     def assemble() -> None:
         A.zeroEntries()
