@@ -13,8 +13,8 @@ from dolfinx_neural_topo.errors import SolverError
 from dolfinx_neural_topo.physics import nullspace
 from dolfinx_neural_topo.physics.solvers import Preset, Traits
 
-# True residual, relative to the right-hand side, that is always accepted. A direct solver leaves more only where
-# the matrix is singular, an iterative one where it has judged itself by another norm.
+# True residual, relative to the right-hand side, that is always accepted. A direct solver leaves more only
+# where the matrix is singular, an iterative one where it has judged itself by another norm.
 ACCEPTED = 1e-5
 WORDS = {
     "DIVERGED_MAX_IT": "the iteration limit was reached; raise ksp_max_it, or use solver='direct'",
