@@ -10,14 +10,17 @@ _HOME = {
     "Continuation": "continuation",
     "GCMMA": "gcmma",
     "LBFGS": "lbfgs",
+    "Levels": "multistart",
     "MMA": "mma",
     "NLoptMMA": "nlopt_mma",
     "OC": "oc",
     "RelativeProgress": "stopping",
     "Result": "result",
+    "Schedule": "multistart",
     "SciPyLBFGSB": "scipy_lbfgsb",
     "Step": "run",
     "minimize": "loop",
+    "minimize_multistart": "multistart",
 }
 
 __all__ = list(_HOME)

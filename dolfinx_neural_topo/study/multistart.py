@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from mpi4py import MPI
 
 from dolfinx_neural_topo.density import CellGrid, ConeFilter, Design, DesignDomain
 from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.optimize.multistart import Levels, multistart
+from dolfinx_neural_topo.optimize.multistart import Levels, minimize_multistart
 from dolfinx_neural_topo.study.job import Job, Outcome
 from dolfinx_neural_topo.tasks.build import create_mesh
 from dolfinx_neural_topo.tasks.coarse import coarsen
+from dolfinx_neural_topo.tasks.other import Patch
 from dolfinx_neural_topo.tasks.sketch import Task
 from dolfinx_neural_topo.tasks.states import STATES
 
@@ -34,10 +36,15 @@ class TaskLevels(Levels):
         task: The task.
         comm: Communicator.
 
+    Raises:
+        InputError: The material of the task is not SIMP, for which coarser grids average the fine modulus.
+
     Note: Collective.
     """
 
     def __init__(self, task: Task, comm: MPI.Comm):
+        if task.physics == "stokes":
+            raise InputError(f"{task.name} has no SIMP material to average; use a method of one start")
         from dolfinx_neural_topo.bridge import PixelTransfer  # loads torch
 
         functional, penalty = _physics(task, comm, 1)
@@ -46,7 +53,7 @@ class TaskLevels(Levels):
         void = None if task.void is None else self.grid.to_cells(task.void)
         domain = DesignDomain(rho, volume_fraction=task.volume_fraction, void=void)
         design = Design(functional, domain, filter=ConeFilter(domain, FILTER_RADIUS))
-        coarser = [_physics(coarse, comm, factor) for factor, coarse in _coarser(task)]
+        coarser = [_physics(task, comm, factor) for factor in _coarser(task)]
         self._functionals = [functional, *(functional for functional, _ in coarser)]
         super().__init__(
             design,
@@ -61,29 +68,37 @@ class TaskLevels(Levels):
             functional.state.destroy()
 
 
-def _coarser(task: Task) -> Iterator[tuple[int, Task]]:
-    """Yield the factors that the task's size allows, and the coarser tasks."""
+def _coarser(task: Task) -> Iterator[int]:
+    """Yield the factors by which the cells of a task can be enlarged."""
+    patches = [value for value in task.parameters.values() if isinstance(value, Patch)]
     for factor in FACTORS:
         try:
-            yield factor, coarsen(task, factor)
+            coarsen(replace(task, parameters={}), factor)
         except InputError:
             return
+        if any(end % factor for patch in patches for end in (patch.start, patch.end)):
+            return
+        yield factor
 
 
 def _physics(task: Task, comm: MPI.Comm, factor: int) -> tuple[Any, fem.Constant]:
-    """Return the functional of a task whose cells have the edge `factor`, and its penalty."""
-    mesh = create_mesh(task, comm)
+    """Return the functional of a task with cells enlarged by a factor, and its penalty."""
+    mesh = create_mesh(replace(task, shape=tuple(cells // factor for cells in task.shape)), comm)
     rho = fem.Function(fem.functionspace(mesh, ("DG", 0)), name="rho")
     penalty = fem.Constant(mesh, np.float64(PENALTY))
-    _, functional = STATES[task.physics](
-        task, rho, penalty, petsc_options_prefix=f"level{factor}_", solver=None
-    )
-    mesh.geometry.x[:] *= factor  # loads and supports are found on unit cells
+    options = {"petsc_options_prefix": f"level{factor}_", "solver": None}
+    if task.parameters:  # patches keep their place; supports act on those nodes that are left
+        mesh.geometry.x[:] *= factor
+        _, functional = STATES[task.physics](task, rho, penalty, **options)
+    else:  # nodal loads and supports are found on unit cells
+        coarse = task if factor == 1 else coarsen(task, factor)
+        _, functional = STATES[task.physics](coarse, rho, penalty, **options)
+        mesh.geometry.x[:] *= factor
     return functional, penalty
 
 
 def multistart_by(parameterization: str) -> Callable[[Job], Outcome]:
-    """Return the method of a study that uses a parameterization (see `multistart`).
+    """Return the method of a study that uses a parameterization (see `minimize_multistart`).
 
     Its budget counts equivalent evaluations: those on coarser grids weighted by cells.
     """
@@ -92,7 +107,7 @@ def multistart_by(parameterization: str) -> Callable[[Job], Outcome]:
         levels = TaskLevels(job.task, job.comm)
         checkpoint = None if job.folder is None else job.folder / f"checkpoint-{job.key.folder}"
         try:
-            found = multistart(
+            found = minimize_multistart(
                 levels,
                 budget=job.key.budget,
                 seed=job.key.seed,

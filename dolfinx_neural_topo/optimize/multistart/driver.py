@@ -60,7 +60,7 @@ class Multistart:
         return sum(each.solves for each in self.found)
 
 
-def multistart(
+def minimize_multistart(
     levels: Levels,
     schedule: Schedule | None = None,
     *,

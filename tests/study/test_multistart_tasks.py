@@ -1,6 +1,7 @@
 import pytest
 from mpi4py import MPI
 
+from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.study.methods import METHODS
 from dolfinx_neural_topo.study.multistart import TaskLevels
 from dolfinx_neural_topo.study.run import run
@@ -9,7 +10,9 @@ from dolfinx_neural_topo.tasks import get_task
 comm = MPI.COMM_WORLD
 
 
-@pytest.mark.parametrize("name", ["l_shape_0.4_64x64_0.4", "crane_32x32_0.3", "cantilever_3d_32x16x16_0.12"])
+@pytest.mark.parametrize(
+    "name", ["l_shape_0.4_64x64_0.4", "crane_32x32_0.3", "cantilever_3d_32x16x16_0.12", "heat_sink_64x64_0.4"]
+)
 def test_coarser_physics_is_nearly_that_of_the_task(name):
     """The same load on larger cells: the stiffness of a coarser grid is a little too high."""
     levels = TaskLevels(get_task(name), comm)
@@ -20,6 +23,22 @@ def test_coarser_physics_is_nearly_that_of_the_task(name):
     assert 0.75 * fine < coarse[0] < 1.1 * fine
     assert 0.5 * fine < coarse[1] < 1.2 * fine
     levels.destroy()
+
+
+def test_a_mechanism_has_coarser_grids_where_its_ports_fit():
+    task = get_task("mechanism_inverter_80x40_0.3")
+    levels = TaskLevels(task, comm)
+    x = levels.design(0).initial()
+    fine, coarse = (levels.design(level).evaluate(x, gradient=False).value for level in range(2))
+    assert levels.num_levels == 2  # a port of two cells
+    assert fine * coarse > 0.0
+    assert abs(coarse - fine) < 0.3 * abs(fine)
+    levels.destroy()
+
+
+def test_flow_is_refused():
+    with pytest.raises(InputError, match="no SIMP material"):
+        TaskLevels(get_task("pipe_bend_32x32_0.25"), comm)
 
 
 def test_sizes_that_cannot_be_halved_have_one_level():
