@@ -82,7 +82,7 @@ def mesh_from_gmsh(model, comm, gdim: int):
     Note: Collective.
     """
     try:
-        from dolfinx.io import gmsh as reader  # since 0.10  # type: ignore[attr-defined]
+        from dolfinx.io import gmsh as reader  # type: ignore[attr-defined]  # since 0.10
     except ImportError:
         from dolfinx.io import gmshio as reader
     data = reader.model_to_mesh(model, comm, 0, gdim=gdim)
