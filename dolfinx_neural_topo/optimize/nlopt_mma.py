@@ -10,6 +10,13 @@ from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.optimize.method import Array, Variables
 from dolfinx_neural_topo.optimize.threaded import Function, LibraryMethod
 
+REPEATS = 50
+"""Calls at one unchanged point after which NLopt, which would go on for ever, counts as converged."""
+
+
+class _Standstill(Exception):
+    """Ends NLopt from inside a callback."""
+
 
 class NLoptMMA(LibraryMethod):
     """Run NLopt's `LD_MMA`, a globally convergent MMA with conservative approximations.
@@ -49,6 +56,7 @@ class NLoptMMA(LibraryMethod):
         import nlopt
 
         seen_x, seen = x.copy(), function(x)
+        repeats = -1  # the first call is for the start, which has just been evaluated
 
         def at(x: Array) -> SimpleNamespace:
             """Evaluate once for objective and constraints, which NLopt asks for one after the other."""
@@ -58,6 +66,10 @@ class NLoptMMA(LibraryMethod):
             return seen
 
         def objective(x: Array, gradient: Array) -> float:
+            nonlocal repeats
+            repeats = repeats + 1 if np.array_equal(x, seen_x) else 0
+            if repeats == REPEATS:
+                raise _Standstill
             found = at(x)
             if gradient.size:
                 gradient[:] = found.gradient
@@ -77,5 +89,8 @@ class NLoptMMA(LibraryMethod):
             optimizer.set_lower_bounds(lower)
         if upper is not None:
             optimizer.set_upper_bounds(upper)
-        optimizer.optimize(x)
+        try:
+            optimizer.optimize(x)
+        except _Standstill:
+            return f"NLopt asked for the same point {REPEATS} times in a row: its steps are below rounding."
         return f"NLopt ended with code {optimizer.last_optimize_result()}."

@@ -20,7 +20,8 @@ from dolfinx_neural_topo.physics import (
     nodal_load,
     simp,
 )
-from dolfinx_neural_topo.tasks import mbb_beam
+from dolfinx_neural_topo.study.job import MeanVolume
+from dolfinx_neural_topo.tasks import get_task, mbb_beam
 from dolfinx_neural_topo.tasks.build import build
 
 comm = MPI.COMM_WORLD
@@ -301,3 +302,11 @@ def test_gcmma_refuses_no_inner_iterations():
 def test_refuses_unbounded_variables(method):
     with pytest.raises(InputError, match="finite bounds"):
         minimize(Bars(bounded=False), method(), evaluations=2)
+
+
+def test_nlopt_that_stands_still_ends_the_run():
+    with build(get_task("pure_bending_moment_32x64_0.15"), constrain="physical") as task:
+        result = minimize(MeanVolume(task.design), NLoptMMA(), evaluations=400)
+    assert "same point" in result.reason
+    assert result.evaluations < 400
+    assert result.objective == pytest.approx(8.82, rel=1e-2)
