@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -150,3 +151,33 @@ def block_smoother() -> str:
         inverses.append(float(np.ravel(A.invertBlockDiagonal())[0]))
     A.destroy()
     return "pbjacobi" if inverses == [1.0, 0.5] else "jacobi"
+
+
+def csr_values(A: PETSc.Mat) -> list[np.ndarray]:
+    """Return the values of an AIJ matrix without a copy, row by row, columns ascending.
+
+    Those of columns that this rank owns and, on several ranks, those of the others. petsc4py has only copies
+    of them. Whoever writes here calls `A.assemble()` and `A.stateIncrease()` afterwards.
+
+    Args:
+        A: Assembled matrix of type seqaij or mpiaij; it must outlive the arrays.
+    """
+    library = ctypes.CDLL(PETSc.__file__)  # finds PETSc's own functions too, on which it depends
+    parts = [ctypes.c_void_p(A.handle)]
+    if A.getType() == "mpiaij":
+        parts = [ctypes.c_void_p(), ctypes.c_void_p()]
+        _check(library.MatMPIAIJGetSeqAIJ(ctypes.c_void_p(A.handle), *map(ctypes.byref, parts), None))
+    arrays = []
+    for part in parts:
+        values, sizes = ctypes.POINTER(ctypes.c_double)(), (ctypes.c_double * 10)()
+        _check(library.MatSeqAIJGetArray(part, ctypes.byref(values)))
+        _check(library.MatGetInfo(part, 1, sizes))
+        num_values = int(sizes[2])  # MatInfo: block_size, nz_allocated, nz_used, ...
+        arrays.append(np.ctypeslib.as_array(values, shape=(num_values,)) if num_values else np.zeros(0))
+        _check(library.MatSeqAIJRestoreArray(part, ctypes.byref(values)))
+    return arrays
+
+
+def _check(error: int) -> None:
+    if error:
+        raise PETSc.Error(error)

@@ -8,13 +8,15 @@ belongs to the rank that owns the fine node at its place: no rank ever holds mor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 from dolfinx import fem
 from mpi4py import MPI
 from petsc4py import PETSc
+
+from dolfinx_neural_topo.physics._lattice import Lattice
 
 TOLERANCE = 1e-6  # of a cell's width: how far a node may lie off its line
 
@@ -38,11 +40,22 @@ class Box:
     @property
     def num_global_nodes(self) -> int:
         """Number of nodes on all ranks."""
-        return int(np.prod([line.size for line in self.lines], dtype=np.int64))
+        return int(np.prod(self.shape, dtype=np.int64))
 
-    def natural(self, nodes: np.ndarray) -> np.ndarray:
-        """Return the numbers of nodes when counted line by line, whatever rank owns them."""
-        return np.ravel_multi_index(tuple(nodes.T), [line.size for line in self.lines])
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of nodes in each direction."""
+        return tuple(line.size for line in self.lines)
+
+    def locate(self, x: np.ndarray) -> np.ndarray:
+        """Return the numbers of the lines on which nodes lie, shape (nodes, directions), int64.
+
+        Args:
+            x: Coordinates of nodes, shape (nodes, 3).
+        """
+        half = [0.5 * np.diff(line).min() for line in self.lines]
+        columns = [np.searchsorted(line, x[:, k] - half[k]) for k, line in enumerate(self.lines)]
+        return np.column_stack(columns)
 
     def coarsen(self) -> tuple[Box, np.ndarray]:
         """Return the box of every second line (and the last), and which owned nodes are also its nodes."""
@@ -90,14 +103,12 @@ def find_box(V: fem.FunctionSpace, bcs: Sequence[fem.DirichletBC] = ()) -> Box |
         or np.prod([line.size - 1 for line in lines]) != num_cells
     ):
         return None
-    nodes = np.column_stack(
-        [np.searchsorted(line, x[:, axis] - TOLERANCE * width) for axis, line in enumerate(lines)]
-    )
     fixed = np.zeros((x.shape[0], V.dofmap.index_map_bs), dtype=bool)
     for bc in bcs:
-        dofs, num_owned = bc.dof_indices()
-        fixed.reshape(-1)[dofs[:num_owned]] = True
-    return Box(mesh.comm, lines, nodes, fixed)
+        dofs, _ = bc.dof_indices()
+        fixed.reshape(-1)[dofs[dofs < fixed.size]] = True
+    box = Box(mesh.comm, lines, np.empty((0, dim), dtype=np.int64), fixed)
+    return replace(box, nodes=box.locate(x))
 
 
 def _lines(comm: MPI.Intracomm, x: np.ndarray, tolerance: float) -> np.ndarray:
@@ -119,14 +130,16 @@ def interpolation(fine: Box, coarse: Box, kept: np.ndarray) -> PETSc.Mat:
 
     Note: Collective.
     """
-    row, column, weight = _scalar_entries(fine, coarse)
-    column = _global_numbers(coarse, column)
+    row, ends, weight = _scalar_entries(fine)
+    lattice = Lattice(coarse.comm, coarse.shape, coarse.nodes)
+    column = lattice.numbers(ends)
+    lattice.destroy()
     num_rows, num_columns, block_size = fine.nodes.shape[0], coarse.nodes.shape[0], fine.fixed.shape[1]
     order = np.lexsort((column, row))
     row, column, weight = row[order], column[order], weight[order]
     rows = (row[:, None] * block_size + np.arange(block_size)).astype(PETSc.IntType)
     columns = (column[:, None] * block_size + np.arange(block_size)).astype(PETSc.IntType)
-    keeps = ~(fine.fixed[row] | _fetch(coarse, columns)) | kept[row][:, None]
+    keeps = ~(fine.fixed[row] | are_fixed(coarse, columns)) | kept[row][:, None]
     # Entries are sorted by node; a stable sort by degree of freedom keeps the columns of a row ascending.
     rows, columns, values = rows[keeps], columns[keeps], np.broadcast_to(weight[:, None], keeps.shape)[keeps]
     order = np.argsort(rows, kind="stable")
@@ -140,7 +153,7 @@ def interpolation(fine: Box, coarse: Box, kept: np.ndarray) -> PETSc.Mat:
     return P
 
 
-def _scalar_entries(fine: Box, coarse: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _scalar_entries(fine: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return row (owned fine node), column (natural coarse node) and weight of one component's entries."""
     left, right, share = [], [], []
     for axis, line in enumerate(fine.lines):
@@ -157,26 +170,16 @@ def _scalar_entries(fine: Box, coarse: Box) -> tuple[np.ndarray, np.ndarray, np.
         row = np.flatnonzero(weight)
         ends = [(r if far else l)[row] for far, l, r in zip(corner, left, right, strict=True)]
         rows.append(row)
-        columns.append(coarse.natural(np.column_stack(ends)))
+        columns.append(np.column_stack(ends))
         weights.append(weight[row])
     return np.concatenate(rows), np.concatenate(columns), np.concatenate(weights)
 
 
-def _global_numbers(box: Box, natural: np.ndarray) -> np.ndarray:
-    """Return the numbers that nodes have when ranks number their own ones consecutively."""
-    wanted, back = np.unique(natural, return_inverse=True)
-    own = box.natural(box.nodes)
-    start = box.comm.scan(own.size) - own.size
-    numbers = np.arange(start, start + own.size, dtype=PETSc.IntType)
-    ordering = PETSc.AO().createMemoryScalable(own.astype(PETSc.IntType), numbers, comm=box.comm)
-    wanted = wanted.astype(PETSc.IntType)
-    ordering.app2petsc(wanted)
-    ordering.destroy()
-    return wanted[back]
+def are_fixed(box: Box, dofs: np.ndarray) -> np.ndarray:
+    """Return which of some degrees of freedom, given by global numbers, are fixed.
 
-
-def _fetch(box: Box, dofs: np.ndarray) -> np.ndarray:
-    """Return which of some degrees of freedom, given by global numbers, are fixed."""
+    Note: Collective.
+    """
     wanted, back = np.unique(dofs, return_inverse=True)
     fixed = PETSc.Vec().createMPI((box.fixed.size, None), comm=box.comm)
     fixed.array_w[:] = box.fixed.reshape(-1)

@@ -13,6 +13,7 @@ from mpi4py import MPI
 from dolfinx_neural_topo._dolfinx import dg0_cells
 from dolfinx_neural_topo._petsc import Owner, check_prefix, require_real
 from dolfinx_neural_topo.errors import InputError, SolverError, agree
+from dolfinx_neural_topo.physics.box_assembly import BoxAssembly, is_worth_while
 from dolfinx_neural_topo.physics.checks import check_conditions, check_density
 from dolfinx_neural_topo.physics.field import Field
 from dolfinx_neural_topo.physics.forms import FAST, parse
@@ -110,6 +111,7 @@ class StateProblem(Owner):
             )
         )
         self._newton: Newton | None = None
+        self._box_assembly: BoxAssembly | None = None
 
     @property
     def u(self) -> fem.Function:
@@ -237,11 +239,22 @@ class StateProblem(Owner):
         cells = self.mesh.topology.original_cell_index[dg0_cells(self.rho.function_space)]
         self.rho.x.array[:] = 0.25 + 0.75 * np.modf(0.618034 * cells)[0]
         try:
+            self._operator.shortcut = None
             self._operator.assemble()
             self._operator.probe()
         finally:
             self.rho.x.array[:] = held
+        if self.equation.linear and self._rho_in_matrix:
+            self._find_shortcut()
         self._inputs.forget()
+
+    def _find_shortcut(self) -> None:
+        """Let the operator be assembled in a faster way where the form and the mesh allow it."""
+        a, A = self.equation.a, self._operator.A
+        if self._box_assembly is None and is_worth_while(a):
+            self._box_assembly = self.own(BoxAssembly(a, self._a, self.bcs, self.rho, self.compile))
+        if self._box_assembly is not None and self._box_assembly.learn(A):
+            self._operator.shortcut = self._box_assembly
 
     def _solve_linear(self, change: Change) -> None:
         renewed = bool(change & Change.MATRIX) or (self._rho_in_matrix and bool(change & Change.RHO))
