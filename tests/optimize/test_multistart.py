@@ -177,6 +177,27 @@ def test_parameterizations_improve_on_their_starts(levels, parameterization):
     assert len({each.objective for each in found.found[:4]}) == 4
 
 
+@pytest.mark.parametrize("parameterization", starts.PARAMETERIZATIONS)
+def test_a_promoted_start_goes_on_in_its_own_parameters(levels, shared_path, parameterization):
+    def kill(found):
+        if found.stage == 0:
+            raise Killed
+
+    schedule = dataclasses.replace(SMALL, rounds=(Round(2, 1, 10, repair=2), Round(1, 0, 3)))
+    options = {"parameterization": parameterization, "build": HeatLevels}
+    found = minimize_multistart(levels, schedule, **options)
+    legs = [each for each in found.found if each.stage == 1]
+    assert [each.evaluations for each in legs] == [12, 12]
+    assert [each.equivalent_evaluations for each in legs] == [3.0, 3.0]
+    for leg in legs:
+        assert leg.objective < found.found[leg.start].objective  # same level, same penalty
+    assert schedule.cost(levels.weight) == pytest.approx(found.equivalent_evaluations - 3)
+    with pytest.raises(Killed):
+        minimize_multistart(levels, schedule, **options, checkpoint=shared_path, callback=kill)
+    resumed = minimize_multistart(levels, schedule, **options, checkpoint=shared_path)
+    assert resumed.objective == pytest.approx(found.objective, rel=ROUNDING)
+
+
 def test_a_start_that_fails_is_left_out(levels, monkeypatch):
     network = starts.PARAMETERIZATIONS["network"]
     calls = []

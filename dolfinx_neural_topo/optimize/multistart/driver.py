@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.multistart import jobs
 from dolfinx_neural_topo.optimize.multistart.found import Found
 from dolfinx_neural_topo.optimize.multistart.levels import Levels
-from dolfinx_neural_topo.optimize.multistart.schedule import Schedule, preset
+from dolfinx_neural_topo.optimize.multistart.schedule import Round, Schedule, preset
 from dolfinx_neural_topo.optimize.multistart.starts import get_parameterization, seed_of
 from dolfinx_neural_topo.optimize.multistart.teams import Job, Teams
 
@@ -124,6 +124,7 @@ class _Run:
         self.levels = levels
         schedule = preset(num_cells) if schedule is None else schedule
         self.schedule = schedule if budget is None else schedule.fitted(budget, levels.weight)
+        self.groups = [group for group in self.schedule.starts for _ in range(group.count)]
         self.seed = seed
         self.prepare = get_parameterization(parameterization)
         fingerprint = {
@@ -138,30 +139,46 @@ class _Run:
 
     def start(self) -> None:
         """Do all starts."""
-        groups = [group for group in self.schedule.starts for _ in range(group.count)]
-        repair, weight = self.schedule.repair_level, self.levels.weight
-        costs = [group.cost(weight) + weight(repair) * group.repair for group in groups]
+        weight = self.levels.weight
+        repair = weight(self.schedule.repair_level)
+        costs = [group.cost(weight) + repair * group.repair for group in self.groups]
+        self._do(self._leg, [Found(number, -1) for number in range(len(self.groups))], costs)
 
-        def job(levels: Levels, each: Found) -> Found:
-            seed = seed_of(self.seed, each.start)
-            return jobs.start(levels, each.start, groups[each.start], repair, self.prepare, seed)
-
-        self._do(job, [Found(number, -1) for number in range(len(groups))], costs)
+    def _leg(self, levels: Levels, each: Found, promotion: Round | None = None) -> Found:
+        """Do a start, or go on with it in its own parameters at the level of a promotion."""
+        leg, repair_level = self.groups[each.start], self.schedule.repair_level
+        if promotion is not None:
+            repair_level = promotion.level
+            leg = replace(
+                leg,
+                levels=((0, promotion.level),),
+                evaluations=promotion.evaluations,
+                repair=promotion.repair,
+                ramp=((0, 1.0),),
+            )
+        seed = seed_of(self.seed, each.start)
+        return jobs.start(levels, each, leg, repair_level, self.prepare, seed)
 
     def promote(self) -> None:
         """Do all promotions, the last of which is the end of the best design."""
-        for promotion in self.schedule.rounds:
+        for stage, promotion in enumerate(self.schedule.rounds):
             good = [each for each in self.candidates if math.isfinite(each.objective)]
             if not good:
                 raise SolverError(f"No start could be evaluated: {self.candidates[0].reason}")
-            chosen = [self.teams.fetch(each) for each in good[: promotion.keep]]
-            self._do(partial(jobs.promote, promotion=promotion), chosen, [1.0] * len(chosen))
+            chosen = [replace(self.teams.fetch(each), stage=stage) for each in good[: promotion.keep]]
+            job = self._leg if promotion.repair else jobs.promote
+            self._do(partial(job, promotion=promotion), chosen, [1.0] * len(chosen))
 
     def _do(self, job: Job, before: list[Found], costs: list[float]) -> None:
         """Do a job for each of `before`, record what they find, and rank it."""
         found = self.teams.map(job, before, costs)
         self.found += found
-        self.candidates = sorted(found, key=lambda each: (each.objective, each.start))
+        level = self.levels.existing(found[0].level)
+        rivals = [each for each in self.candidates if self.levels.existing(each.level) == level]
+        best: dict[int, Found] = {}  # a start may have been better before its last job
+        for each in sorted([*found, *rivals], key=lambda each: (each.objective, each.start)):
+            best.setdefault(each.start, each)
+        self.candidates = list(best.values())
         if self.callback is not None:
             for each in found:
                 self.callback(each)

@@ -23,14 +23,14 @@ WINDOW = 10
 
 
 def start(
-    levels: Levels, number: int, group: Starts, repair_level: int, prepare: Prepare, seed: int
+    levels: Levels, before: Found, leg: Starts, repair_level: int, prepare: Prepare, seed: int
 ) -> Found:
-    """Run one start on a ramp of penalties, then MMA from its densities at the level of comparison.
+    """Run a start, or a further leg of it, in its own parameters; then MMA from its densities.
 
     Args:
         levels: The problem.
-        number: Number of the start.
-        group: What kind of start.
+        before: Nothing but the number of a new start, or what its leg before found, with vectors.
+        leg: What to do.
         repair_level: Level of MMA.
         prepare: Parameterization.
         seed: Of this start.
@@ -42,33 +42,38 @@ def start(
     """
     final = levels.penalty
     design, switch = levels.switched()
-    ramp = [(at, factor * final) for at, factor in group.ramp if at < group.evaluations]
+    ramp = [(at, factor * final) for at, factor in leg.ramp if at < leg.evaluations]
     try:
-        variables, method = prepare(design, levels.transfer, group, seed)
+        variables, method = prepare(design, levels.transfer, leg, seed)
+        if before.arrays is not None:
+            own = before.arrays["own"]
+            variables = StartingAt(variables, levels.order.local(own) if variables.distributed else own)
         first = minimize(
             variables,
             method,
-            evaluations=group.evaluations,
+            evaluations=leg.evaluations,
             continuation=(
-                Continuation(switch, group.levels, attribute="level"),
+                Continuation(switch, leg.levels, attribute="level"),
                 Continuation(levels, ramp, attribute="penalty"),
             ),
             progress=False,
         )
         levels.penalty = final
         x = first.rho_design[design.domain.design]
-        found = _mma(levels, Found(number, -1), Round(1, repair_level, group.repair), Polish(), x)
+        found = _mma(levels, before, Round(1, repair_level, leg.repair), Polish(), x)
     except SolverError as error:
-        return Found(number, 0, repair_level, reason=str(error), arrays={})
+        return Found(before.start, before.stage + 1, repair_level, reason=str(error), arrays={})
     finally:
         levels.penalty = final
-    spent = replace(group, evaluations=first.evaluations).cost(levels.weight)
+    spent = replace(leg, evaluations=first.evaluations).cost(levels.weight)
+    own = levels.order.gather(first.x) if variables.distributed else first.x
     return replace(
         found,
         evaluations=found.evaluations + first.evaluations,
         equivalent_evaluations=found.equivalent_evaluations + spent,
         solves=found.solves + first.solves,
         seconds=found.seconds + first.seconds["total"],
+        arrays=None if found.arrays is None else found.arrays | {"own": own},
     )
 
 

@@ -57,12 +57,15 @@ class Round:
         evaluations: Budget of each, or the most that
         tolerance: leaves to a design that must gain this part of its objective in 10 evaluations; None for no
             early stop.
+        repair: If positive, the start's own parameters go on instead (a network's weights by L-BFGS), and so
+            many evaluations of MMA follow as after a start.
     """
 
     keep: int
     level: int
     evaluations: int
     tolerance: float | None = None
+    repair: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,10 @@ class Schedule:
         """
         repair = weight(self.repair_level)
         starts = sum(group.count * (group.cost(weight) + repair * group.repair) for group in self.starts)
-        return starts + sum(weight(each.level) * each.keep * each.evaluations for each in self.rounds[:-1])
+        rounds = (
+            each.keep * (each.evaluations + each.repair) * weight(each.level) for each in self.rounds[:-1]
+        )
+        return starts + sum(rounds)
 
     def scaled(self, factor: float) -> Schedule:
         """Return a schedule of so many times as many starts and promotions; the last round stays as it is."""
@@ -144,17 +150,19 @@ FINISH = Round(1, level=0, evaluations=100, tolerance=1e-3)
 
 PRESETS = {
     "small": Schedule(
-        starts=(Starts(6, ((0, 2),), repair=8), Starts(5, ((0, 2), (40, 1)), repair=4)),
+        starts=(Starts(10, ((0, 2),), evaluations=40, repair=8),),
         repair_level=1,
-        rounds=(Round(4, level=0, evaluations=8), FINISH),
+        rounds=(Round(4, level=1, evaluations=40, repair=4), Round(3, level=0, evaluations=8), FINISH),
     ),
     "large": Schedule(
-        starts=(
-            Starts(6, ((0, 2),), repair=4, half_resolution=True),
-            Starts(4, ((0, 3),), repair=12, half_resolution=True),
-        ),
+        starts=(Starts(10, ((0, 3),), evaluations=40, repair=8, half_resolution=True),),
         repair_level=2,
-        rounds=(Round(6, level=1, evaluations=6), Round(3, level=0, evaluations=6), FINISH),
+        rounds=(
+            Round(6, level=2, evaluations=40, repair=4),
+            Round(3, level=1, evaluations=40, repair=4),
+            Round(2, level=0, evaluations=8),
+            FINISH,
+        ),
     ),
 }
 """Schedules by name: "small" for meshes of less than 2^15 cells, "large" above."""
