@@ -92,7 +92,7 @@ plane = SymmetryPlane(point=(0, 0, 0), normal=(0, 1, 0))
 domain = DesignDomain(rho, volume_fraction=VOLUME_FRACTION, symmetry=[plane])
 design = Design(compliance, domain, filter=ConeFilter(domain, radius=2.0 / N))
 grid = CellGrid(mesh, (NZ, NY, NX))
-network = LeanCNN(grid.shape, seed=0)
+network = LeanCNN(grid.shape, kernel=3, seed=0)
 
 methods = {
     "network": (NeuralDesign(design, network, PixelTransfer(grid)), LBFGS()),

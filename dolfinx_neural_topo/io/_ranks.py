@@ -79,7 +79,7 @@ def gather_rows(comm: MPI.Comm, rows: np.ndarray) -> np.ndarray | None:
     """
     rows = np.ascontiguousarray(rows)
     counts = comm.gather(rows.size, root=0)
-    if comm.rank != 0:
+    if counts is None:  # not rank 0
         comm.Gatherv(rows, None, root=0)
         return None
     width = int(np.prod(rows.shape[1:], dtype=np.int64))

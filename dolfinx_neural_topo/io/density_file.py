@@ -40,6 +40,7 @@ def write_density(path: str | Path, density: fem.Function) -> None:
     midpoints = gather_rows(mesh.comm, _midpoints(mesh))
 
     def action() -> None:
+        assert values is not None and midpoints is not None  # rank 0
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".partial")
         with partial.open("wb") as file:
@@ -83,8 +84,9 @@ def _midpoints(mesh: Mesh) -> np.ndarray:
     return mesh.geometry.x[nodes].mean(axis=1).reshape(-1, 3)
 
 
-def _look_up(path: Path, wanted: np.ndarray) -> np.ndarray:
-    """Return the stored values of the cells at the wanted midpoints."""
+def _look_up(path: Path, wanted: np.ndarray | None) -> np.ndarray:
+    """Return the stored values of the cells at the wanted midpoints, on rank 0."""
+    assert wanted is not None
     try:
         with np.load(path, allow_pickle=False) as file:
             values, midpoints = file["density"], file["midpoints"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,20 @@ if TYPE_CHECKING:
 DPI = 150
 
 
-def is_axes(target: Any) -> bool:
-    """Tell an Axes to draw into from a path to write."""
-    return hasattr(target, "get_figure")
+@contextmanager
+def drawing(target: Any, make: Callable[[], Figure]) -> Iterator[Axes]:
+    """Yield the Axes to draw into; where `target` is a path, those of a new figure to be written.
+
+    Args:
+        target: Axes or path.
+        make: Returns a new figure with one Axes.
+    """
+    if hasattr(target, "get_figure"):
+        yield target
+        return
+    figure = make()
+    yield figure.axes[0]
+    save(figure, target)
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -33,7 +46,7 @@ def save(figure: Figure, path: str | Path) -> None:
     figure.savefig(path, dpi=DPI, facecolor="white")
 
 
-def new_axes(extent: tuple[float, float], *, room: float = 0.6) -> tuple[Figure, Axes]:
+def fitting(extent: tuple[float, float], *, room: float = 0.6) -> Figure:
     """Return a figure whose one Axes fits a picture of the given width and height (any unit).
 
     Args:
@@ -42,4 +55,5 @@ def new_axes(extent: tuple[float, float], *, room: float = 0.6) -> tuple[Figure,
     """
     scale = 6.0 / max(extent)
     figure = new_figure(extent[0] * scale + 2 * room, extent[1] * scale + 2 * room)
-    return figure, figure.add_subplot()
+    figure.add_subplot()
+    return figure

@@ -15,6 +15,7 @@ from dolfinx_neural_topo.plotting import _canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _WIDE_RANGE = 10.0  # largest / smallest value beyond which a logarithmic axis reads better
 
@@ -58,23 +59,31 @@ def plot_convergence(
     require(comm, "matplotlib", "plot_convergence")
 
     def action() -> None:
-        figure = None if _canvas.is_axes(target) else _canvas.new_figure(6.0, 4.0)
-        axes = target if figure is None else figure.add_subplot()
-        for name, values in curves.items():
-            finite = np.where(np.isfinite(values), values, np.nan)
-            shown = np.fmin.accumulate(finite) if best else finite
-            axes.plot(np.arange(1, len(values) + 1), shown, label=name, linewidth=1.3)
-        everything = np.concatenate(list(curves.values()))
-        everything = everything[np.isfinite(everything)]
-        if everything.size and everything.min() > 0 and everything.max() > _WIDE_RANGE * everything.min():
-            axes.set_yscale("log")
-        axes.set_xlabel(xlabel)
-        axes.set_ylabel(f"{ylabel}, best so far" if best else ylabel)
-        axes.grid(True, which="both", linewidth=0.3, alpha=0.6)
-        axes.legend(fontsize=8)
-        if title is not None:
-            axes.set_title(title, fontsize=10)
-        if figure is not None:
-            _canvas.save(figure, target)
+        with _canvas.drawing(target, _empty_figure) as axes:
+            _draw(axes, curves, best, xlabel, f"{ylabel}, best so far" if best else ylabel)
+            if title is not None:
+                axes.set_title(title, fontsize=10)
 
     on_rank_zero(comm, action)
+
+
+def _empty_figure() -> Figure:
+    figure = _canvas.new_figure(6.0, 4.0)
+    figure.add_subplot()
+    return figure
+
+
+def _draw(axes: Axes, curves: Mapping[str, np.ndarray], best: bool, xlabel: str, ylabel: str) -> None:
+    """Draw the curves and their axes."""
+    for name, values in curves.items():
+        finite = np.where(np.isfinite(values), values, np.nan)
+        shown = np.fmin.accumulate(finite) if best else finite
+        axes.plot(np.arange(1, len(values) + 1), shown, label=name, linewidth=1.3)
+    everything = np.concatenate(list(curves.values()))
+    everything = everything[np.isfinite(everything)]
+    if everything.size and everything.min() > 0 and everything.max() > _WIDE_RANGE * everything.min():
+        axes.set_yscale("log")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.grid(True, which="both", linewidth=0.3, alpha=0.6)
+    axes.legend(fontsize=8)

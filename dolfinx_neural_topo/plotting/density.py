@@ -111,8 +111,9 @@ def draw(axes: Axes, picture: Image | Polygons, *, colorbar: bool, show_mesh: bo
     for spine in axes.spines.values():
         spine.set_linewidth(0.4)
     if colorbar:
-        width = 0.15 / axes.get_figure().get_size_inches()[0]
-        axes.get_figure().colorbar(artist, cax=axes.inset_axes([1.02, 0.0, width, 1.0]))
+        figure: Any = axes.get_figure()
+        width = 0.15 / figure.get_size_inches()[0]
+        figure.colorbar(artist, cax=axes.inset_axes((1.02, 0.0, width, 1.0)))
 
 
 def draw_polygons(
@@ -177,12 +178,10 @@ def plot_density(
 
     def action() -> None:
         shown = _mirror(picture, sides)
-        figure, axes = (None, target) if _canvas.is_axes(target) else _canvas.new_axes(shown.extent)
-        draw(axes, shown, colorbar=colorbar, show_mesh=show_mesh, cmap="gray_r", vmin=0.0, vmax=1.0)
-        if title is not None:
-            axes.set_title(title, fontsize=10)
-        if figure is not None:
-            _canvas.save(figure, target)
+        with _canvas.drawing(target, lambda: _canvas.fitting(shown.extent)) as axes:
+            draw(axes, shown, colorbar=colorbar, show_mesh=show_mesh, cmap="gray_r", vmin=0.0, vmax=1.0)
+            if title is not None:
+                axes.set_title(title, fontsize=10)
 
     on_rank_zero(comm, action)
 

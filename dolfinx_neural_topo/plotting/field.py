@@ -125,11 +125,10 @@ def _warp(points: np.ndarray, moved: np.ndarray, scale: float | None) -> np.ndar
 def _draw_plane(path: str | Path, scene: _Scene, label: str, title: str | None) -> None:
     """Draw a plane scene with matplotlib."""
     picture = Polygons(scene.points[scene.cells][..., :2], scene.values)
-    figure, axes = _canvas.new_axes(picture.extent)
     low, high = float(scene.values.min()), float(scene.values.max())
-    draw(axes, picture, colorbar=True, show_mesh=False, cmap="viridis", vmin=low, vmax=high)
-    axes.set_title(title or label, fontsize=10)
-    _canvas.save(figure, path)
+    with _canvas.drawing(path, lambda: _canvas.fitting(picture.extent)) as axes:
+        draw(axes, picture, colorbar=True, show_mesh=False, cmap="viridis", vmin=low, vmax=high)
+        axes.set_title(title or label, fontsize=10)
 
 
 def _render(path: Path, scene: _Scene, label: str, title: str | None, view: Sequence[float]) -> None:
@@ -140,7 +139,7 @@ def _render(path: Path, scene: _Scene, label: str, title: str | None, view: Sequ
     kinds = np.full(len(scene.cells), _VTK_CELLS[scene.cell_name], dtype=np.uint8)
     grid = pyvista.UnstructuredGrid(np.insert(scene.cells, 0, width, axis=1).ravel(), kinds, scene.points)
     grid.cell_data[label] = scene.values
-    plotter = pyvista.Plotter(off_screen=True, window_size=[1200, 900], lighting="light kit")
+    plotter: Any = pyvista.Plotter(off_screen=True, window_size=[1200, 900], lighting="light kit")
     plotter.set_background("white")
     plotter.add_mesh(grid, scalars=label, cmap="viridis", scalar_bar_args={"color": "black"})
     if title is not None:

@@ -92,6 +92,6 @@ def _pixels(picture: Any) -> np.ndarray:
         draw_polygons(axes, picture, show_mesh=False, cmap="gray_r", vmin=0.0, vmax=1.0)
         canvas.draw()
         return np.asarray(canvas.buffer_rgba())[..., 0].copy()
-    zoom = max(1, _PIXELS // max(picture.values.shape))
+    repeat = max(1, _PIXELS // max(picture.values.shape))
     grey = np.round(255 * (1.0 - np.clip(picture.values, 0.0, 1.0))).astype(np.uint8)
-    return np.kron(grey, np.ones((zoom, zoom), dtype=np.uint8))
+    return np.kron(grey, np.ones((repeat, repeat), dtype=np.uint8))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from dolfinx import fem
@@ -66,7 +67,7 @@ def _render(
 
     triangles = np.insert(surface.triangles, 0, 3, axis=1).ravel()
     solid = pyvista.PolyData(surface.points, triangles)
-    plotter = pyvista.Plotter(off_screen=True, window_size=list(_WINDOW), lighting="light kit")
+    plotter: Any = pyvista.Plotter(off_screen=True, window_size=list(_WINDOW), lighting="light kit")
     plotter.set_background("white")
     plotter.add_mesh(
         solid, color="#cfdbe6", smooth_shading=True, split_sharp_edges=True, feature_angle=60.0, specular=0.2
