@@ -71,7 +71,8 @@ class PMeanPooling:
     @property
     def penalty(self) -> float:
         """The exponent p as it is now."""
-        return float(getattr(self._penalty, "value", self._penalty))
+        penalty: Any = self._penalty
+        return float(getattr(penalty, "value", penalty))
 
     def apply(self, rho: np.ndarray) -> np.ndarray:
         """Pool a fine density.

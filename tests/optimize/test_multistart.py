@@ -25,7 +25,7 @@ comm = MPI.COMM_WORLD
 SIZE = 16
 ROUNDING = 0.0 if comm.size == 1 else 1e-9  # direct solvers add in varying order over several ranks
 SMALL = Schedule(
-    starts=(Starts(2, ((0, 1),), evaluations=8, repair=2), Starts(2, ((0, 2),), evaluations=12, repair=3)),
+    starts=(Starts(2, 1, evaluations=8, repair=2), Starts(2, 2, evaluations=12, repair=3)),
     repair_level=1,
     rounds=(Round(2, level=0, evaluations=4), Round(1, level=0, evaluations=8, tolerance=1e-3)),
 )
@@ -248,11 +248,11 @@ def test_bad_input(levels):
     with pytest.raises(InputError, match=r"parameterization must be one of.*got 'magic'"):
         minimize_multistart(levels, SMALL, parameterization="magic")
     with pytest.raises(InputError, match="rounds must keep ever fewer"):
-        Schedule((Starts(2, ((0, 1),)),), 1, (Round(3, 0, 4),))
+        Schedule((Starts(2, 1),), 1, (Round(3, 0, 4),))
     with pytest.raises(InputError, match="at least one start"):
         Schedule((), 1, (Round(1, 0, 4),))
     with pytest.raises(InputError, match="end at level 0"):
-        Schedule((Starts(2, ((0, 1),)),), 1, (Round(2, 1, 4),))
+        Schedule((Starts(2, 1),), 1, (Round(2, 1, 4),))
     design = levels.design(0)
     with pytest.raises(InputError, match="penalties must hold one for the design"):
         Levels(design, [], [], levels.transfer)

@@ -141,7 +141,7 @@ class _Run:
         """Do all starts."""
         weight = self.levels.weight
         repair = weight(self.schedule.repair_level)
-        costs = [group.cost(weight) + repair * group.repair for group in self.groups]
+        costs = [weight(group.level) * group.evaluations + repair * group.repair for group in self.groups]
         self._do(self._leg, [Found(number, -1) for number in range(len(self.groups))], costs)
 
     def _leg(self, levels: Levels, each: Found, promotion: Round | None = None) -> Found:
@@ -151,7 +151,7 @@ class _Run:
             repair_level = promotion.level
             leg = replace(
                 leg,
-                levels=((0, promotion.level),),
+                level=promotion.level,
                 evaluations=promotion.evaluations,
                 repair=promotion.repair,
                 ramp=((0, 1.0),),

@@ -17,7 +17,7 @@ class Found:
 
     Attributes:
         start: Number of the start it comes from.
-        stage: 0 for the start itself, k for the k-th promotion.
+        stage: 0 for the start itself, k for the k-th promotion, -1 for nothing yet.
         level: Level of the physics that judged it.
         objective: Objective there, inf if the job failed.
         volume: Physical volume fraction.
@@ -28,7 +28,7 @@ class Found:
         reason: Why it ended.
         history: Objectives of its evaluations on the full mesh that obey the volume, inf for the others.
         arrays: Vectors of the whole mesh in canonical order, on the ranks that hold them: "x", the best
-            design, and the state of MMA after it.
+            design, "mma/...", the state of MMA after it, and "own", the parameters of a start.
         numbers: Numbers of that state.
     """
 

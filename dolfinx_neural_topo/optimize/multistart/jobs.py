@@ -41,21 +41,19 @@ def start(
     Note: Collective.
     """
     final = levels.penalty
-    design, switch = levels.switched()
+    design = levels.design(leg.level)
     ramp = [(at, factor * final) for at, factor in leg.ramp if at < leg.evaluations]
     try:
         variables, method = prepare(design, levels.transfer, leg, seed)
         if before.arrays is not None:
             own = before.arrays["own"]
-            variables = StartingAt(variables, levels.order.local(own) if variables.distributed else own)
+            own = levels.order.local(own) if variables.distributed else own
+            variables = StartingAt(variables, own)
         first = minimize(
             variables,
             method,
             evaluations=leg.evaluations,
-            continuation=(
-                Continuation(switch, leg.levels, attribute="level"),
-                Continuation(levels, ramp, attribute="penalty"),
-            ),
+            continuation=Continuation(levels, ramp, attribute="penalty"),
             progress=False,
         )
         levels.penalty = final
@@ -65,15 +63,18 @@ def start(
         return Found(before.start, before.stage + 1, repair_level, reason=str(error), arrays={})
     finally:
         levels.penalty = final
-    spent = replace(leg, evaluations=first.evaluations).cost(levels.weight)
-    own = levels.order.gather(first.x) if variables.distributed else first.x
+    spent = first.evaluations * levels.weight(leg.level)
+    arrays = dict(found.arrays or {})
+    parameters = levels.order.gather(first.x) if variables.distributed else first.x
+    if parameters is not None:  # distributed ones are whole on rank 0 only
+        arrays["own"] = parameters
     return replace(
         found,
         evaluations=found.evaluations + first.evaluations,
         equivalent_evaluations=found.equivalent_evaluations + spent,
         solves=found.solves + first.solves,
         seconds=found.seconds + first.seconds["total"],
-        arrays=None if found.arrays is None else found.arrays | {"own": own},
+        arrays=arrays,
     )
 
 

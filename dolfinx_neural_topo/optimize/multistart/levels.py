@@ -96,12 +96,6 @@ class Levels:
         """Return the design with the physics of a level."""
         return self._designs[self.existing(level)]
 
-    def switched(self) -> tuple[Design, Switch]:
-        """Return a design whose level can change, and the switch that changes it."""
-        design = copy.copy(self._designs[0])
-        design.functional = switch = Switch(self)
-        return design, switch
-
     def weight(self, level: int) -> float:
         """Return the cells of a level relative to those of the full mesh."""
         return self._weights[self.existing(level)]
@@ -112,51 +106,16 @@ class Levels:
             self._close()
 
 
-class Switch:
-    """Functional of a design at a level that can change.
-
-    Attributes:
-        level: The level.
-
-    Args:
-        levels: The problem.
-    """
-
-    def __init__(self, levels: Levels):
-        self.level = 0
-        self.comm = levels.comm
-        self.name = "J"
-        self._levels = levels
-
-    @property
-    def state(self) -> Switch:
-        """What counts solves: this object."""
-        return self
-
-    @property
-    def num_solves(self) -> int:
-        """Solves at all levels so far."""
-        return sum(self._levels.design(level).num_solves for level in range(self._levels.num_levels))
-
-    def value(self, rho: Array) -> float:
-        """Return J. Note: Collective."""
-        return self._levels.design(self.level).functional.value(rho)
-
-    def value_and_gradient(self, rho: Array) -> tuple[float, Array]:
-        """Return J and its gradient. Note: Collective."""
-        return self._levels.design(self.level).functional.value_and_gradient(rho)
-
-
 class StartingAt:
-    """A design that starts from a given density; in all else the design itself.
+    """Variables that start elsewhere; in all else the variables themselves.
 
     Args:
-        design: The design.
-        x: Start, on owned design cells.
+        variables: A design or the weights of a network.
+        x: Start.
     """
 
-    def __init__(self, design: Design, x: Array):
-        self._design = design
+    def __init__(self, variables: Any, x: Array):
+        self._variables = variables
         self._x = x
 
     def initial(self) -> Array:
@@ -164,4 +123,4 @@ class StartingAt:
         return np.array(self._x)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._design, name)
+        return getattr(self._variables, name)

@@ -19,8 +19,7 @@ class Starts:
 
     Attributes:
         count: How many.
-        levels: Pairs (evaluation, level of the physics from there on): 0 is the full mesh, 1 the next coarser
-            one, and so on.
+        level: Level of the physics (0 the full mesh, 1 the next coarser one, and so on).
         evaluations: Budget of each.
         repair: Evaluations of MMA that follow, at the level where starts are compared.
         half_resolution: Whether the parameterization works at half the resolution of the full mesh.
@@ -28,23 +27,11 @@ class Starts:
     """
 
     count: int
-    levels: tuple[tuple[int, int], ...]
-    evaluations: int = 60
-    repair: int = 4
+    level: int
+    evaluations: int = 40
+    repair: int = 8
     half_resolution: bool = False
     ramp: tuple[tuple[int, float], ...] = RAMP
-
-    def cost(self, weight: Callable[[int], float]) -> float:
-        """Return the equivalent evaluations of one start, without its repair.
-
-        Args:
-            weight: Cells of a level relative to those of the full mesh.
-        """
-        ends = [*(begin for begin, _ in self.levels[1:]), self.evaluations]
-        spans = (
-            min(end, self.evaluations) - begin for (begin, _), end in zip(self.levels, ends, strict=True)
-        )
-        return sum(weight(level) * max(0, span) for (_, level), span in zip(self.levels, spans, strict=True))
 
 
 @dataclass(frozen=True)
@@ -104,7 +91,10 @@ class Schedule:
             weight: Cells of a level relative to those of the full mesh.
         """
         repair = weight(self.repair_level)
-        starts = sum(group.count * (group.cost(weight) + repair * group.repair) for group in self.starts)
+        starts = sum(
+            group.count * (weight(group.level) * group.evaluations + repair * group.repair)
+            for group in self.starts
+        )
         rounds = (
             each.keep * (each.evaluations + each.repair) * weight(each.level) for each in self.rounds[:-1]
         )
@@ -150,12 +140,12 @@ FINISH = Round(1, level=0, evaluations=100, tolerance=1e-3)
 
 PRESETS = {
     "small": Schedule(
-        starts=(Starts(10, ((0, 2),), evaluations=40, repair=8),),
+        starts=(Starts(10, level=2),),
         repair_level=1,
         rounds=(Round(4, level=1, evaluations=40, repair=4), Round(3, level=0, evaluations=8), FINISH),
     ),
     "large": Schedule(
-        starts=(Starts(10, ((0, 3),), evaluations=40, repair=8, half_resolution=True),),
+        starts=(Starts(10, level=3, half_resolution=True),),
         repair_level=2,
         rounds=(
             Round(6, level=2, evaluations=40, repair=4),
