@@ -253,6 +253,8 @@ def test_bad_input(levels):
         Schedule((), 1, (Round(1, 0, 4),))
     with pytest.raises(InputError, match="end at level 0"):
         Schedule((Starts(2, 1),), 1, (Round(2, 1, 4),))
+    with pytest.raises(InputError, match="rounds with repair must come first"):
+        Schedule((Starts(2, 1),), 1, (Round(2, 1, 4), Round(1, 1, 4, repair=2), Round(1, 0, 4)))
     design = levels.design(0)
     with pytest.raises(InputError, match="penalties must hold one for the design"):
         Levels(design, [], [], levels.transfer)

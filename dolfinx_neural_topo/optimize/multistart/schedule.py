@@ -22,7 +22,7 @@ class Starts:
         level: Level of the physics (0 the full mesh, 1 the next coarser one, and so on).
         evaluations: Budget of each.
         repair: Evaluations of MMA that follow, at the level where starts are compared.
-        half_resolution: Whether the parameterization works at half the resolution of the full mesh.
+        half_resolution: Whether networks work at half the resolution of the full mesh.
         ramp: Pairs (evaluation, penalty relative to the problem's own).
     """
 
@@ -65,7 +65,8 @@ class Schedule:
         rounds: Promotions in their order. The last one must be on the full mesh (level 0).
 
     Raises:
-        InputError: No start, a promotion of more designs than there are, or no last round at level 0.
+        InputError: No start, a promotion of more designs than there are, no last round at level 0, or one
+            with repair after one without.
     """
 
     starts: tuple[Starts, ...]
@@ -78,6 +79,9 @@ class Schedule:
             raise InputError(f"rounds must keep ever fewer of at least one start, got {counts} designs")
         if not self.rounds or self.rounds[-1].level != 0:
             raise InputError("rounds must end at level 0, the full mesh")
+        own = [each.repair > 0 for each in self.rounds]
+        if own != sorted(own, reverse=True):
+            raise InputError("rounds with repair must come first: densities have no parameters to go on with")
 
     @property
     def num_starts(self) -> int:

@@ -90,10 +90,6 @@ class Teams:
         arrays = self.comm.bcast(self._held.get(key), root=self._holder[key])
         return dataclasses.replace(found, arrays=arrays)
 
-    def forget(self, stage: int) -> None:
-        """Drop the vectors of a stage that is over."""
-        self._held = {key: arrays for key, arrays in self._held.items() if key[0] != stage}
-
     def destroy(self) -> None:
         """Free the groups and their problems, not that on all ranks. Note: Collective."""
         for num_groups, levels in self._problems.items():
