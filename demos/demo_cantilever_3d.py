@@ -142,4 +142,6 @@ if comm.rank == 0:
     assert surface.is_watertight
     assert abs(surface.volume - solid) < 0.2 * solid
 assert results["network"].objective < results["optimality criteria"].objective
+if not FULL:
+    assert np.isclose(results["optimality criteria"].objective, 814.28, rtol=1e-2)
 state.destroy()

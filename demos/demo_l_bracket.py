@@ -122,4 +122,6 @@ for result in results.values():
     assert abs(result.volume - VOLUME_FRACTION) < 1e-4
     assert result.objective < 0.35 * uniform
     assert np.all(result.rho[domain.solid] == 1.0) and np.all(result.rho[domain.void] == 0.0)
+if not FULL:
+    assert np.isclose(results["optimality criteria"].objective, 124.74, rtol=1e-2)
 state.destroy()
