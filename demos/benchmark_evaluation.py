@@ -51,7 +51,7 @@ GROUPS = {
 
 # %%
 def run(code: list[str], threads: int, ranks: int = 1) -> str:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX", "PMI_", "PRTE"))}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_COMM", "PMIX_", "PMI_", "PRTE_JOB"))}
     environment["OMP_NUM_THREADS"] = str(threads)
     launcher = ["mpirun", "-n", str(ranks)] if ranks > 1 else []
     done = subprocess.run([*launcher, sys.executable, *code], env=environment, capture_output=True, text=True)

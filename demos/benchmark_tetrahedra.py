@@ -21,6 +21,7 @@ from mpi4py import MPI
 from dolfinx_neural_topo.density import ConeFilter, Design, DesignDomain
 from dolfinx_neural_topo.optimize import OC, minimize
 from dolfinx_neural_topo.physics import Compliance, StateProblem, elasticity, simp
+from dolfinx_neural_topo.study import provenance
 
 comm = MPI.COMM_WORLD
 short, iterations = (int(v) for v in [*sys.argv[1:], *("23", "30")[len(sys.argv) - 1 :]])
@@ -61,7 +62,7 @@ with StateProblem((a, L), rho, bcs=[clamped], petsc_options_prefix="tetrahedra_"
     record = {
         "cells": domain.topology.index_map(3).size_global,
         "dofs": 3 * V.dofmap.index_map.size_global,
-        "ranks": comm.size,
+        "run_on": provenance.describe(comm),
         "iterations": counts,
         "set_ups": state.num_factorizations,
         "seconds": seconds,
