@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -173,6 +174,7 @@ COMMANDS: tuple[Callable, ...] = (_add_tasks, _add_run, _add_study, _add_report,
 
 
 def _print(text: str) -> None:
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # PETSc's own handler would abort on `... | head`
     if MPI.COMM_WORLD.rank == 0:
         print(text, flush=True)
 
