@@ -69,7 +69,7 @@ class StencilAssembly(Owner):
         self.cells = corners.min(axis=1)  # lattice coordinates
         self._connect_cells(box)
         self._parts = self._columns(box)
-        self._spread = np.zeros(0)
+        self._spread = np.zeros((len(self.corners), 0))
 
     def _connect_cells(self, box: Box) -> None:
         """Find the cells around each node, and arrange for the factors of those of other ranks."""

@@ -111,17 +111,19 @@ class BoxAssembly(Owner):
         if rank == comm.size:
             return False
         cell = inner[0] if rank == comm.rank else -1
-        matrices, energies = [], []
-        for density in (0.0, 1.0):
+        corners, block = dofs.shape[1], V.dofmap.bs
+        element, energy = np.zeros((corners, block, corners, block)), 0.0
+        for density, sign in ((0.0, -1.0), (1.0, 1.0)):
             self._rho.x.array[:] = 0.0
             if cell >= 0:
                 self._rho.x.array[cell] = density
             self._rho.x.scatter_forward()
             assemble_matrix(A, self._form, [])
-            energies.append(self._energies()[cell] if cell >= 0 else 0.0)
-            matrices.append(self._element(A, dofs[cell]) if cell >= 0 else None)
-        K = (matrices[1] - matrices[0]) / (energies[1] - energies[0]) if cell >= 0 else None
-        K = comm.bcast(K, root=rank)
+            energies = self._energies()
+            if cell >= 0:
+                element += sign * self._element(A, dofs[cell])
+                energy += sign * energies[cell]
+        K = comm.bcast(element / energy if cell >= 0 else None, root=rank)
         if not np.isfinite(K).all():
             return False
         self._stencil.set_element_matrix(K)
