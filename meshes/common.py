@@ -19,7 +19,7 @@ def arguments(script: str, size: float) -> argparse.Namespace:
 @contextmanager
 def session(out: Path, dimension: int) -> Iterator[None]:
     """Open gmsh, let the caller build a geometry, then mesh it and write the file."""
-    gmsh.initialize()
+    gmsh.initialize(interruptible=False)
     gmsh.option.setNumber("General.Terminal", 0)
     gmsh.option.setNumber("General.NumThreads", 1)
     try:

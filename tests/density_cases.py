@@ -26,7 +26,7 @@ def box(comm, shape=(8, 5, 4), cell_type=CellType.hexahedron):
 def gmsh_plate(comm):
     """A 12 x 8 plate with a hole, in triangles of unequal size."""
     if comm.rank == 0:
-        gmsh.initialize()
+        gmsh.initialize(interruptible=False)
         gmsh.option.setNumber("General.Terminal", 0)
         plate, hole = gmsh.model.occ.addRectangle(0, 0, 0, 12, 8), gmsh.model.occ.addDisk(4, 4, 0, 2, 2)
         gmsh.model.occ.cut([(2, plate)], [(2, hole)])

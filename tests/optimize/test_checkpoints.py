@@ -339,7 +339,15 @@ def test_a_signal_writes_a_checkpoint_and_ends_the_run(number, folder):
     assert rest.history.objective == whole.history.objective and not rest.interrupted
 
 
-def test_without_a_checkpoint_signals_are_left_alone():
+@pytest.fixture
+def usual_interrupt():
+    """Python's own SIGINT: a background job starts without, and some libraries take it away."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_without_a_checkpoint_signals_are_left_alone(usual_interrupt):
     def interrupt(step):
         if step.number == 3:
             signal.raise_signal(signal.SIGINT)
@@ -348,7 +356,7 @@ def test_without_a_checkpoint_signals_are_left_alone():
         minimize(Bars(), OC(), evaluations=5, callbacks=[interrupt])
 
 
-def test_a_second_signal_acts_at_once(folder):
+def test_a_second_signal_acts_at_once(folder, usual_interrupt):
     def interrupt(step):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
