@@ -42,7 +42,8 @@ CASES = [
 
 # %%
 def count(folder: Path, ranks: int, task: str, method: str, evaluations: int) -> list[float]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_COMM", "PMIX_", "PMI_", "PRTE_JOB"))}
+    launched = ("OMPI_COMM", "PMIX_", "PMI_", "PRTE_JOB")  # what an MPI launcher left there for this process
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(launched)}
     environment |= {
         "OMP_NUM_THREADS": "1",
         "COUNTS": str(folder / "counts"),

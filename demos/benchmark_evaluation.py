@@ -51,7 +51,8 @@ GROUPS = {
 
 # %%
 def run(code: list[str], threads: int, ranks: int = 1) -> str:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_COMM", "PMIX_", "PMI_", "PRTE_JOB"))}
+    launched = ("OMPI_COMM", "PMIX_", "PMI_", "PRTE_JOB")  # what an MPI launcher left there for this process
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(launched)}
     environment["OMP_NUM_THREADS"] = str(threads)
     launcher = ["mpirun", "-n", str(ranks)] if ranks > 1 else []
     done = subprocess.run([*launcher, sys.executable, *code], env=environment, capture_output=True, text=True)
