@@ -18,6 +18,7 @@ comm = MPI.COMM_WORLD
 @pytest.fixture
 def small_is_worth_while(monkeypatch):
     monkeypatch.setattr(box_assembly, "SMALLEST", 0)
+    monkeypatch.setattr(box_assembly, "LOWEST_DIMENSION", 2)
 
 
 def elastic(V, E, nu):
@@ -133,7 +134,9 @@ def test_it_is_not_tried_on_other_meshes_facets_and_small_problems(monkeypatch):
 
     assert not worth("hexahedron")
     monkeypatch.setattr(box_assembly, "SMALLEST", 0)
-    assert worth("hexahedron") and worth("quadrilateral")
+    assert worth("hexahedron") and not worth("quadrilateral")
+    monkeypatch.setattr(box_assembly, "LOWEST_DIMENSION", 2)
+    assert worth("quadrilateral")
     assert not worth("tetrahedron") and not worth("triangle")
     assert not worth("quadrilateral", degree=2) and not worth("hexahedron", facets=True)
 
