@@ -14,7 +14,7 @@ DATA = Path(__file__).parent.parent / "data"
 ROWS = {row["problem_name"]: row for row in csv.DictReader((DATA / "reference_physics.csv").open())}
 FIELDS = sorted(path.name[4:-4] for path in DATA.glob("ref_*.npz"))
 # Uniform designs so ill-conditioned that solvers disagree by up to 2.4e-9. On mbb_beam_384x64_0.4 iterative
-# refinement in extended precision showed the reference to be off; on l_shape_0.2_256x256_0.2 it was not tried.
+# refinement in extended precision showed the reference to be off; on l_shape_0.2_256x256_0.2 not tried.
 ILL_CONDITIONED = {"mbb_beam_384x64_0.4", "l_shape_0.2_256x256_0.2"}
 comm = MPI.COMM_WORLD
 
