@@ -38,12 +38,13 @@ GROUPS = {
         (1, 1, "cantilever_3d_64x32x32_0.12", "mma-svanberg", 20),
         (2, 1, "cantilever_3d_64x32x32_0.12", "lean-cnn-lbfgs", 12),
     ],
-    "ranks": [(1, ranks, "cantilever_3d_64x32x32_0.12", "oc", 12) for ranks in (1, 2)],
+    "ranks": [(1, ranks, "cantilever_3d_64x32x32_0.12", "oc", 12) for ranks in (1, 2)]
+    + [(1, ranks, "mbb_beam_384x128_0.3", "oc", 12, "--solver", "gmg") for ranks in (1, 2)],
     "large": [
         (1, 1, "cantilever_3d_128x64x64_0.12", "oc", 20),
         (1, 1, "cantilever_3d_192x104x104_0.12", "oc", 3),
     ],
-}  # (threads, ranks, task, method, evaluations)
+}  # (threads, ranks, task, method, evaluations, more arguments)
 
 # %% [markdown]
 # Processes are started without what an MPI launcher may have left in the environment.
@@ -85,13 +86,13 @@ IMPORTED = (
 for group in sys.argv[1:] or ("2d", "3d", "ranks"):
     cases = []
     imported = round(float(run(["-c", IMPORTED], 1)), 1)
-    for threads, ranks, task, method, evaluations in GROUPS[group]:
+    for threads, ranks, task, method, evaluations, *more in GROUPS[group]:
         load = os.getloadavg()[0]
-        arguments = ["profile", task, "--method", method, "--evaluations", str(evaluations), "--json"]
+        arguments = ["profile", task, "--method", method, "--evaluations", str(evaluations), *more, "--json"]
         case = json.loads(run(["-m", "dolfinx_neural_topo", *arguments], threads, ranks))
         in_matvecs = round(case["evaluation_seconds"] / case["matvec_seconds"], 1)
         case |= {"evaluations": evaluations, "threads": threads, "load_before": round(load, 2)}
-        case |= {"evaluation_matvecs": in_matvecs, "imported_rss_mb": imported}
+        case |= {"evaluation_matvecs": in_matvecs, "imported_rss_mb": imported, "arguments": more}
         cases.append(case)
         milliseconds, memory = 1e3 * case["evaluation_seconds"], case["peak_rss_mb"]
         print(f"{task} {method}, {ranks} ranks: {milliseconds:.1f} ms, {case['ratio']:.2f} x bare,", end=" ")

@@ -156,6 +156,7 @@ def _add_profile(commands) -> None:
         help="as for run, or 'evaluate': no network, no optimizer (%(default)s)",
     )
     parser.add_argument("--evaluations", type=int, default=12, metavar="N", help="%(default)s")
+    parser.add_argument("--solver", metavar="NAME", help="direct, gmg or amg (chosen by size)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.set_defaults(command=_profile)
 
@@ -165,7 +166,9 @@ def _profile(arguments: argparse.Namespace) -> None:
 
     from dolfinx_neural_topo.study.profile import profile, table
 
-    result = profile(arguments.task, arguments.method, evaluations=arguments.evaluations)
+    result = profile(
+        arguments.task, arguments.method, evaluations=arguments.evaluations, solver=arguments.solver
+    )
     _print(json.dumps(asdict(result), allow_nan=False) if arguments.json else table(result))
 
 

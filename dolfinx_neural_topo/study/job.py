@@ -33,6 +33,7 @@ class Job:
         key: Which run: seed, start, budget.
         folder: Where to keep checkpoints, or None for none.
         progress: Whether to show the progress line; None shows it on a terminal.
+        solver: Preset of the linear solver; chosen by size if None.
     """
 
     task: Task
@@ -40,6 +41,7 @@ class Job:
     key: Key
     folder: Path | None = None
     progress: bool | None = None
+    solver: str | None = None
 
     def options(self, evaluations: int | None = None, stage: str = "") -> dict[str, Any]:
         """Return the arguments of `minimize` that every method takes from its job.

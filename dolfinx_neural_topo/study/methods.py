@@ -47,7 +47,7 @@ def _single(constrain: str, prepare: Callable[[Job, BuiltTask], tuple[Any, Any]]
     """
 
     def run(job: Job) -> Outcome:
-        with build(job.task, job.comm, constrain=constrain) as built:
+        with build(job.task, job.comm, constrain=constrain, solver=job.solver) as built:
             variables, optimizer = prepare(job, built)
             result = optimize.minimize(variables, optimizer, **job.options())
             return Outcome.of(result, built)

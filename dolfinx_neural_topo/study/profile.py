@@ -70,7 +70,12 @@ class Profile:
 
 
 def profile(
-    task: str, method: str = EVALUATE, *, evaluations: int = 12, comm: MPI.Comm = MPI.COMM_WORLD
+    task: str,
+    method: str = EVALUATE,
+    *,
+    evaluations: int = 12,
+    solver: str | None = None,
+    comm: MPI.Comm = MPI.COMM_WORLD,
 ) -> Profile:
     """Run a method on a task and measure where the time goes.
 
@@ -78,13 +83,14 @@ def profile(
         task: Name of the task.
         method: Name of a method, or "evaluate".
         evaluations: Number of evaluations, at least 2.
+        solver: Preset of the linear solver, of the bare reference as well; chosen by size if None.
         comm: Ranks that work on it together.
 
     Returns:
         The profile, the same on all ranks.
 
     Raises:
-        InputError: Unknown task or method, or fewer than 2 evaluations.
+        InputError: Unknown task, method or solver, or fewer than 2 evaluations.
 
     Note: Collective.
     """
@@ -96,9 +102,11 @@ def profile(
     watch = Stopwatch()
     with watching(watch, torch=method not in WITHOUT_TORCH):
         run = _evaluate_only if method == EVALUATE else _minimize
-        rho = run(problem, method, evaluations, watch, comm)
+        rho = run(
+            Job(problem, comm, _key(problem, method, evaluations), progress=False, solver=solver), watch
+        )
     peak = comm.reduce(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, root=0)
-    with build(problem, comm, petsc_options_prefix="bare_") as built:
+    with build(problem, comm, petsc_options_prefix="bare_", solver=solver) as built:
         bare, matvec = bare_reference(built.state, built.grid.to_cells(rho))
         dofs = built.state.V.dofmap.index_map.size_global * built.state.V.dofmap.index_map_bs
     laps = watch.laps[1:]
@@ -122,23 +130,26 @@ def profile(
     )
 
 
-def _evaluate_only(task: Task, method: str, evaluations: int, watch: Stopwatch, comm: MPI.Comm) -> np.ndarray:
+def _key(task: Task, method: str, evaluations: int) -> Key:
+    neural = method != EVALUATE and get_method(method).neural
+    return Key(task.name, method, 0, "network:0" if neural else "uniform", evaluations)
+
+
+def _evaluate_only(job: Job, watch: Stopwatch) -> np.ndarray:
     """Evaluate random densities that change by a tenth each time; return the last one as an image."""
-    with build(task, comm) as built:
+    with build(job.task, job.comm, solver=job.solver) as built:
         shake = np.random.default_rng(0)
         x = built.design.initial()
         cells = built.design.canonical_index
-        for _ in range(evaluations):
+        for _ in range(job.key.budget):
             factors = shake.uniform(0.9, 1.1, built.domain.num_global_cells)[cells]
             evaluation = built.design.evaluate(np.clip(x * factors, 0.0, 1.0))
             watch.lap()
         return built.grid.to_image(evaluation.rho)
 
 
-def _minimize(task: Task, method: str, evaluations: int, watch: Stopwatch, comm: MPI.Comm) -> np.ndarray:
-    start = "network:0" if get_method(method).neural else "uniform"
-    key = Key(task.name, method, 0, start, evaluations)
-    return get_method(method).optimize(Job(task, comm, key, progress=False)).rho
+def _minimize(job: Job, watch: Stopwatch) -> np.ndarray:
+    return get_method(job.key.method).optimize(job).rho
 
 
 def bare_reference(state: StateProblem, rho: np.ndarray, repeats: int = 5) -> tuple[float, float]:

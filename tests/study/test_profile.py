@@ -150,6 +150,12 @@ def test_refusals(arguments, message):
         profile(task, method, evaluations=(evaluations or [3])[0])
 
 
+def test_the_solver_can_be_named():
+    assert profile(TASK, "oc", evaluations=2, solver="gmg").stages["solve"] > 0.0
+    with pytest.raises(InputError, match="solver must be None or one of"):
+        profile(TASK, evaluations=2, solver="umfpack")
+
+
 @pytest.mark.parametrize("solver", ["direct", "amg", "gmg"])
 def test_the_bare_reference_solves_the_same_and_leaves_nothing_behind(solver):
     with build(get_task("cantilever_3d_8x4x4_0.3"), solver=solver) as built:
