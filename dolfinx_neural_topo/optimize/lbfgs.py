@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,21 @@ _BLOCK = 8192  # entries whose products are summed in the vectors' own precision
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
+def _blocks(size: int) -> Iterator[slice]:
+    """Cut a long vector into blocks that stay in the cache from one operation to the next."""
+    return (slice(k, k + _BLOCK) for k in range(0, size, _BLOCK))
+
+
 def _dot(a: Array, b: Array) -> float:
     """Return a . b of this rank's parts, summed in float64 over blocks."""
-    return float(sum(float(a[k : k + _BLOCK] @ b[k : k + _BLOCK]) for k in range(0, len(a), _BLOCK)))
+    return float(sum(float(a[block] @ b[block]) for block in _blocks(len(a))))
 
 
 class _Curvature:
     """The last pairs (step s, change of gradient y), and minus the inverse Hessian times the gradient.
 
-    The two-loop recursion needs only inner products and one linear combination of the stored vectors. So an
-    update reads the storage once for the products of all pairs with the new y and g, the recursion runs on
+    The two-loop recursion needs only inner products and one linear combination of the stored vectors. So
+    `learn` reads the storage once for the products of all pairs with the new y and g, the recursion runs on
     m x m matrices, and one matrix-vector product gives the direction: 4 m n numbers read, and no vector
     written m times.
 
@@ -36,6 +42,12 @@ class _Curvature:
         size: Entries on this rank n.
         dtype: Type of the vectors.
 
+    Attributes:
+        vectors: Storage, shape (2 m + 1, n): s in the first m rows, then y, last the gradient g.
+        gradient: Its last row.
+        products: Inner products of s_i (then y_i) with y_j, for i not newer than j; shape (2 m, m), float64.
+        count: Number of pairs ever stored.
+
     References:
         Nocedal, Wright: Numerical Optimization (2006), algorithm 7.4.
         Chen, Wang, Zhou: Large-scale L-BFGS using MapReduce, NIPS 2014.
@@ -43,66 +55,60 @@ class _Curvature:
 
     def __init__(self, comm: MPI.Comm, memory: int, size: int, dtype: np.dtype[Any]):
         self.comm, self.memory = comm, memory
-        self.pairs = np.zeros(
-            (2 * memory, size), dtype=dtype
-        )  # s in the first half of the rows, y in the second
-        self.products = np.zeros((2 * memory, memory))  # of s_i (then y_i) with y_j, for i not newer than j
-        self.gradient_products = np.zeros(2 * memory + 1)  # of s_i, y_i and g itself with g
-        self.count = 0  # pairs ever stored
-
-    @property
-    def slot(self) -> int:
-        """Row of the next pair."""
-        return self.count % self.memory
+        self.vectors = np.zeros((2 * memory + 1, size), dtype=dtype)
+        self.gradient = self.vectors[-1]
+        self.products = np.zeros((2 * memory, memory))
+        self.gradient_products = np.zeros(2 * memory + 1)  # of all rows with g
+        self.count = 0
 
     def clear(self) -> None:
         """Forget all pairs; the storage is overwritten as new ones come."""
         self.count = 0
 
-    def update(self, g: Array, *, store: bool) -> None:
-        """Take the products with the new gradient, and with the pair that the caller has written to `slot`.
+    def learn(self, base: Array, x: Array, gradient: Array, *, store: bool) -> None:
+        """Take the pair of the step from `base` to `x`, and its products with all vectors.
 
         Args:
-            g: Gradient, shape (n,).
+            base: Where the gradient is that of the last call, shape (n,).
+            x: The new point, shape (n,).
+            gradient: Gradient there, shape (n,); kept as `self.gradient`.
             store: Keep the pair; otherwise its row is free for the next one.
 
         Note: Collective.
         """
-        m, slot = self.memory, self.slot
-        y = self.pairs[m + slot]
-        with_y, with_g = np.zeros((2, 2 * m + 1))
-        for k in range(0, len(g), _BLOCK):
-            pairs, g_part = self.pairs[:, k : k + _BLOCK], g[k : k + _BLOCK]
-            with_y[: 2 * m] += pairs @ y[k : k + _BLOCK]
-            with_g[: 2 * m] += pairs @ g_part
-            with_g[2 * m] += g_part @ g_part
-        with_y, self.gradient_products = sum_replicated(self.comm, np.stack([with_y, with_g]))
+        m, slot = self.memory, self.count % self.memory
+        products = np.zeros((2 * m + 1, 2))
+        for block in _blocks(len(x)):
+            vectors = self.vectors[:, block]
+            np.subtract(x[block], base[block], out=vectors[slot])
+            np.subtract(gradient[block], vectors[-1], out=vectors[m + slot])
+            vectors[-1] = gradient[block]
+            products += vectors @ vectors[m + slot :: m - slot].T  # these two rows are the new y and g
+        with_y, self.gradient_products = sum_replicated(self.comm, products.T)
         if store:
             self.products[:, slot] = with_y[: 2 * m]
             self.products[m + slot] = with_y[m : 2 * m]  # y_i . y_j is symmetric
             self.count += 1
 
-    def direction(self, g: Array, out: Array) -> float:
-        """Write minus the inverse Hessian times `g` to `out`; return its product with g.
+    def direction(self, out: Array) -> float:
+        """Write minus the inverse Hessian times the gradient to `out`; return its product with the gradient.
 
         Args:
-            g: Gradient of the last `update`.
-            out: Shape and type of g.
+            out: Shape and type of the gradient.
         """
         m = self.memory
         order = [k % m for k in range(max(0, self.count - m), self.count)]  # oldest first
         sy, yy = self.products[:m], self.products[m:]
-        sg, yg, gg = np.split(self.gradient_products, [m, 2 * m])
+        sg, yg = self.gradient_products[:m], self.gradient_products[m : 2 * m]
         alpha, c = np.zeros(m), np.zeros(m)  # the result is gamma (g - sum alpha y) + sum c s
         for i in reversed(order):
             alpha[i] = (sg[i] - sy[i] @ alpha) / sy[i, i]
         gamma = sy[order[-1], order[-1]] / yy[order[-1], order[-1]]
         for i in order:
             c[i] = alpha[i] - (gamma * (yg[i] - yy[i] @ alpha) + sy[:, i] @ c) / sy[i, i]
-        coefficients = np.concatenate([-c, gamma * alpha])
-        np.dot(coefficients.astype(out.dtype), self.pairs, out=out)
-        out -= out.dtype.type(gamma) * g
-        return float(coefficients @ self.gradient_products[: 2 * m] - gamma * gg[0])
+        coefficients = np.concatenate([-c, gamma * alpha, [-gamma]])
+        np.dot(coefficients.astype(out.dtype), self.vectors, out=out)
+        return float(coefficients @ self.gradient_products)
 
 
 class LBFGS(Method):
@@ -126,7 +132,7 @@ class LBFGS(Method):
     """
 
     name = "L-BFGS"
-    fields = ("base", "x", "gradient", "direction", "pairs")
+    fields = ("base", "x", "direction", "vectors")
 
     def __init__(self, memory: int = 10, *, decrease: float = 1e-3, curvature: float = 0.9):
         if memory < 1:
@@ -148,7 +154,6 @@ class LBFGS(Method):
         if self._base.dtype not in (np.float32, np.float64):
             raise InputError(f"LBFGS needs variables of type float32 or float64, got {self._base.dtype}")
         self._x = self._base.copy()
-        self._gradient = np.zeros_like(self._base)
         self._direction = np.zeros_like(self._base)
         self._curvature = _Curvature(self._comm, self.memory, len(self._base), self._base.dtype)
         self._value = self._slope = 0.0
@@ -190,16 +195,17 @@ class LBFGS(Method):
             return
         self._fresh = False
         self._value = value
-        self._gradient[:] = gradient
+        self._curvature.gradient[:] = gradient
         self._steepest_descent()
 
     def _steepest_descent(self) -> None:
         """Search along minus the gradient, with a first step of length 1."""
-        square = self._product(self._gradient, self._gradient)
+        gradient = self._curvature.gradient
+        square = self._product(gradient, gradient)
         if not 0 < square < math.inf:
             self.finished = "the gradient is zero" if square == 0 else "the gradient is not finite"
             return
-        np.negative(self._gradient, out=self._direction)
+        np.negative(gradient, out=self._direction)
         self._begin(-square, 1.0 / math.sqrt(square))
 
     def _begin(self, slope: float, step: float) -> None:
@@ -209,18 +215,18 @@ class LBFGS(Method):
 
     def _move(self) -> None:
         """Put the next trial into x."""
-        np.multiply(self._direction, self._x.dtype.type(self._search.step), out=self._x)
-        self._x += self._base
+        step = self._x.dtype.type(self._search.step)
+        for block in _blocks(len(self._x)):
+            x = np.multiply(self._direction[block], step, out=self._x[block])
+            x += self._base[block]
 
     def _accept(self, value: float, slope: float, gradient: Array) -> None:
         """Make the trial the new base, learn its curvature and begin the next search."""
         memory = self._curvature
-        np.subtract(self._x, self._base, out=memory.pairs[memory.slot])
-        np.subtract(gradient, self._gradient, out=memory.pairs[self.memory + memory.slot])
-        self._base[:], self._gradient[:], self._value = self._x, gradient, value
         positive = slope - self._slope > -_EPSILON * self._slope
-        memory.update(self._gradient, store=positive)
-        slope = memory.direction(self._gradient, self._direction) if memory.count else 0.0
+        memory.learn(self._base, self._x, gradient, store=positive)
+        self._base, self._x, self._value = self._x, self._base, value  # the next trial overwrites x
+        slope = memory.direction(self._direction) if memory.count else 0.0
         if slope < 0:
             self._begin(slope, 1.0)
         else:
@@ -239,9 +245,8 @@ class LBFGS(Method):
         return {
             "base": self._base,
             "x": self._x,
-            "gradient": self._gradient,
             "direction": self._direction,
-            "pairs": memory.pairs,
+            "vectors": memory.vectors,
             "products": memory.products,
             "count": memory.count,
             "value": self._value,
@@ -253,9 +258,9 @@ class LBFGS(Method):
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken; see `Method.restore`."""
         memory = self._curvature
-        vectors = (self._base, self._x, self._gradient, self._direction, memory.pairs, memory.products)
-        for vector, name in zip(vectors, (*self.fields, "products"), strict=True):
-            vector[...] = state[name]
+        arrays = (self._base, self._x, self._direction, memory.vectors, memory.products)
+        for array, name in zip(arrays, (*self.fields, "products"), strict=True):
+            array[...] = state[name]
         memory.count = int(state["count"])
         self._value, self._slope = float(state["value"]), float(state["slope"])
         self._search.restore(state["search"])
