@@ -21,7 +21,7 @@ class NeuralDesign:
 
     The volume is met exactly for any weights and is no constraint any more; the design's further constraints
     stay. The trainable parameters become views of one flat tensor, so that copying x into the network is a
-    single copy, and gradients are written by autograd straight into the array that is returned.
+    single copy; their `.grad` is left alone.
 
     Attributes:
         comm: Communicator.
@@ -139,13 +139,15 @@ class NeuralDesign:
             self._weights.copy_(torch.from_numpy(np.asarray(x)))
 
     def _pull_to_weights(self, logits: torch.Tensor, dJ_dlogits: np.ndarray, *, last: bool) -> np.ndarray:
-        """Gradient with respect to the flat weights; autograd accumulates into views of the result."""
-        flat = torch.zeros_like(self._weights)
-        for parameter, part in zip(self._parameters, self._split(flat), strict=True):
-            parameter.grad = part
-        torch.autograd.backward(logits, torch.from_numpy(dJ_dlogits), retain_graph=not last)
-        for parameter in self._parameters:
-            parameter.grad = None
+        """Gradient with respect to the flat weights."""
+        gradients = torch.autograd.grad(
+            logits,
+            self._parameters,
+            torch.from_numpy(dJ_dlogits),
+            retain_graph=not last,
+            materialize_grads=True,
+        )
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         return replicated_gradient(
             self.comm, flat.cpu().numpy(), summed=not self.objective.transfer.replicated
         )
