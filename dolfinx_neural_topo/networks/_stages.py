@@ -1,8 +1,8 @@
 """Stages of the convolutional networks: sizes, upsampling, normalization, offsets.
 
 Images travel as tensors of shape (1, channels, *spatial) whose channels vary fastest in memory
-(`channels_last`): convolutions are a fifth faster that way on CPUs. Offsets and kernels are stored in the same
-order, so that neither they nor their gradients are transposed on the way.
+(`channels_last`): convolutions are a fifth faster that way on CPUs. Offsets and kernels are stored in the
+same order, so that neither they nor their gradients are transposed on the way.
 """
 
 from __future__ import annotations
