@@ -120,6 +120,10 @@ class NeuralDesign:
         """None: x is replicated."""
         return None
 
+    def settle(self) -> bool:
+        """Solve as accurately as results must be; return whether that is a change. Note: Collective."""
+        return self.design.settle()
+
     def state_dict(self) -> dict[str, Any]:
         """Return the design's continuation stage (the weights are x)."""
         return self.design.state_dict()

@@ -250,6 +250,11 @@ class Design:
         """Solves of the objective's state so far."""
         return self.functional.state.num_solves
 
+    def settle(self) -> bool:
+        """Solve as accurately as results must be; return whether that is a change. Note: Collective."""
+        functionals = [self.functional, *(functional for functional, _ in self.constraints)]
+        return any([f.state.settle() for f in functionals if hasattr(f, "state")])
+
     def state_dict(self) -> dict[str, Any]:
         """Return the continuation stage: the projection's sharpness, or None."""
         return {"beta": None if self.projection is None else self.projection.beta}

@@ -31,7 +31,8 @@ def minimize(
 
     A failed evaluation (a solve that did not converge, a value that is not finite) makes the method shrink
     its step; `MAX_FAILURES` of them in a row end the run with the best design so far. Only a failure at the
-    start raises.
+    start raises. Where `state.rtol` let solves be rough while the design moved, the best design is evaluated
+    once more at the end, with the state solved to a true residual of 1e-5.
 
     Args:
         variables: A `Design`, a `NeuralDesign`, or anything with that interface.
@@ -53,7 +54,7 @@ def minimize(
 
     Raises:
         InputError: If a budget is not positive.
-        SolverError: If the start cannot be evaluated.
+        SolverError: If the start, or at the end the best design, cannot be evaluated.
         CheckpointError: If `checkpoint` exists and neither it nor the one before it can be used.
 
     Note: Collective.

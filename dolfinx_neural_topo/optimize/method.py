@@ -56,6 +56,9 @@ class Variables(Protocol):
     def evaluate(self, x: Array, gradient: bool = True) -> Evaluation:
         """Evaluate objective and constraints, and their gradients, at `x`. Note: Collective."""
 
+    def settle(self) -> bool:
+        """Solve as accurately as results must be; return whether that is a change. Note: Collective."""
+
     def state_dict(self) -> dict[str, Any]:
         """Return what changes during a run and is not in `x`: replicated arrays and JSON-able values."""
 

@@ -283,8 +283,14 @@ class Run:
         self.method.restore(snapshot["method"])
 
     def result(self) -> Result:
-        """Return what was found."""
+        """Return what was found, the best design evaluated again if the run was content with rough solves."""
         assert self.best is not None and self.last is not None
+        if self.variables.settle():
+            with self._timed("evaluate"):
+                exact = self.variables.evaluate(self.best.x, gradient=False)
+            self.best = dataclasses.replace(
+                self.best, objective=float(exact.value), constraints=np.array(exact.constraints)
+            )
         return Result(
             best=self.best,
             last=self.last,

@@ -46,6 +46,7 @@ class LinearSolver(Owner):
         aged: Whether the preconditioner keeps parts of its first set-up and has come to need more iterations.
         direct: Whether one application of the preconditioner is the solution.
         iterations: Iterations of the last solve.
+        residual: True residual of the last solve, relative to the right-hand side (the largest of several).
         num_set_ups: Factorizations, or set-ups of the preconditioner, so far.
 
     Note: Collective.
@@ -82,11 +83,17 @@ class LinearSolver(Owner):
         self.stale, self.aged = True, False
         self._first_iterations: int | None = None
         self.iterations = self.num_set_ups = 0
+        self.residual = 0.0
 
     @property
     def fresh(self) -> bool:
         """Whether nothing of the preconditioner can stem from another matrix."""
         return not self._keeps_parts or self.num_set_ups <= 1
+
+    @property
+    def rtol(self) -> float:
+        """Residual at which a solve ends, relative to the right-hand side; 0 for direct solvers."""
+        return 0.0 if self.direct else float(self.ksp.getTolerances()[0])
 
     def set_up(self) -> None:
         """Factorize, or renew the preconditioner, if values have changed since.
@@ -127,6 +134,7 @@ class LinearSolver(Owner):
         Note: Collective.
         """
         self.set_up()
+        self.residual = 0.0
         if self.direct and len(bs) > 1 and not transpose:
             self._solve_block(bs, xs)
             return
@@ -184,9 +192,8 @@ class LinearSolver(Owner):
         return r.norm()
 
     def _check_residual(self, b: PETSc.Vec, x: PETSc.Vec, transpose: bool) -> None:
-        rtol = 0.0 if self.direct else self.ksp.getTolerances()[0]
         residual, scale = self._residual_norm(b, x, transpose), b.norm()
-        if not residual <= max(ACCEPTED, 10 * rtol) * scale:  # also true for NaN
+        if not residual <= max(ACCEPTED, 10 * self.rtol) * scale:  # also true for NaN
             kind = f"{self.ksp.getType()}, {self.ksp.getPC().getType()}"
             raise SolverError(
                 f"linear solver '{self.prefix}' ({kind}) left a true residual of {residual:.3g} at a "
@@ -195,3 +202,4 @@ class LinearSolver(Owner):
                 iterations=self.iterations,
                 residual=residual,
             )
+        self.residual = max(self.residual, residual / scale if scale else 0.0)

@@ -81,6 +81,11 @@ class Operator(Owner):
         return 0 if self._solver is None else self._solver.iterations
 
     @property
+    def residual(self) -> float:
+        """True residual of the last solve, relative to the right-hand side."""
+        return 0.0 if self._solver is None else self._solver.residual
+
+    @property
     def solver(self) -> LinearSolver:
         """The solver, made at its first use.
 

@@ -18,6 +18,7 @@ from dolfinx_neural_topo.physics.checks import check_conditions, check_density
 from dolfinx_neural_topo.physics.field import Field
 from dolfinx_neural_topo.physics.forms import FAST, parse
 from dolfinx_neural_topo.physics.inputs import Change, Inputs
+from dolfinx_neural_topo.physics.linear_solver import ACCEPTED
 from dolfinx_neural_topo.physics.newton import Newton
 from dolfinx_neural_topo.physics.operator import Operator
 
@@ -129,10 +130,16 @@ class StateProblem(Owner):
         return self._operator.iterations
 
     @property
+    def residual(self) -> float:
+        """True residual of the last linear solve, relative to the right-hand side."""
+        return self._operator.residual
+
+    @property
     def rtol(self) -> float | None:
         """Relative tolerance of iterative linear solvers; None stands for that of the options.
 
-        A looser one may do while a design still moves. Setting it makes the next solve a new one.
+        A looser one may do while a design still moves: at 1e-2 gradients were wrong by less than a per cent.
+        Setting it makes the next solve a new one.
         """
         return self._operator.rtol
 
@@ -143,6 +150,19 @@ class StateProblem(Owner):
         if value != self._operator.rtol:
             self._operator.rtol = value
             self._inputs.forget()
+
+    def settle(self) -> bool:
+        """Return to a tolerance fit for results, 1e-5, where solves end at a looser one.
+
+        Returns:
+            Whether they did.
+
+        Note: Collective.
+        """
+        loose = self._operator.traits is not None and self._operator.solver.rtol > ACCEPTED
+        if loose:
+            self.rtol = ACCEPTED
+        return loose
 
     @property
     def homogeneous(self) -> bool:

@@ -62,6 +62,9 @@ class Bars:
             low, high = (middle, high) if x.mean() < self.fraction else (low, middle)
         return x
 
+    def settle(self):
+        return False
+
     def state_dict(self):
         return {}
 
@@ -102,6 +105,9 @@ class Valley:
         rho = whole[self.cell_index]
         gradient = slope[self.index].astype(self.dtype)
         return Evaluation(value, gradient, np.empty(0), np.empty((0, len(x))), rho, rho, 0.5)
+
+    def settle(self):
+        return False
 
     def state_dict(self):
         return {}

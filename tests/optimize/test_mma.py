@@ -48,6 +48,9 @@ class Whole:
     def initial(self):
         return self.start[self.index]
 
+    def settle(self):
+        return False
+
     def whole(self, x):
         result = np.zeros(len(self.start))
         result[self.index] = x
