@@ -135,10 +135,10 @@ class Stage(nn.Module):
         self.offset_scale = offset_scale
         taps = (kernel,) * len(self.size)
         fan_in = channels_in * math.prod(taps)
-        kernel = truncated_normal(
+        drawn = truncated_normal(
             (channels_out, channels_in, *taps), fan_in=fan_in, generator=generator, dtype=dtype
         )
-        self.kernel = nn.Parameter(kernel.movedim(1, -1).contiguous())
+        self.kernel = nn.Parameter(drawn.movedim(1, -1).contiguous())
         self.bias = nn.Parameter(torch.zeros(channels_out, dtype=dtype))
         self.offset = (
             nn.Parameter(torch.zeros(*self.size, channels_out, dtype=dtype)) if offset_scale else None
