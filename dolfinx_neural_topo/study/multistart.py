@@ -100,7 +100,8 @@ def _physics(task: Task, comm: MPI.Comm, factor: int) -> tuple[Any, fem.Constant
 def multistart_by(parameterization: str) -> Callable[[Job], Outcome]:
     """Return the method of a study that uses a parameterization (see `minimize_multistart`).
 
-    Its budget counts equivalent evaluations: those on coarser grids weighted by cells.
+    Its budget counts equivalent evaluations, those on coarser grids weighted by cells, and is what the run
+    plans for, not a limit: see `minimize_multistart`. The record says what was spent.
     """
 
     def run(job: Job) -> Outcome:

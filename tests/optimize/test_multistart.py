@@ -18,6 +18,7 @@ from dolfinx_neural_topo.optimize.multistart import (
     preset,
     starts,
 )
+from dolfinx_neural_topo.optimize.multistart.schedule import FINISH_RESERVE
 from dolfinx_neural_topo.optimize.multistart.teams import share
 from dolfinx_neural_topo.physics import Compliance, StateProblem, heat, simp
 
@@ -268,19 +269,32 @@ def test_presets_follow_the_size():
     assert preset(2**15) is not preset(100)
 
 
-def test_a_budget_buys_starts_and_is_kept(levels):
-    schedule = dataclasses.replace(SMALL, rounds=(Round(2, 0, 4), Round(1, 0, 100)))
+def test_a_budget_buys_starts_beside_a_usual_last_round(levels):
+    schedule = dataclasses.replace(SMALL, rounds=(Round(2, 0, 4), Round(1, 0, 100, tolerance=1e-3)))
     assert schedule.cost(levels.weight) == 2 * 10 / 4 + 2 * (12 / 16 + 3 / 4) + 8
-    rich, poor = (schedule.fitted(budget, levels.weight) for budget in (80.0, 22.5))
+    rich, poor = (schedule.fitted(budget, levels.weight) for budget in (80.0, FINISH_RESERVE + 9.0))
     assert rich.num_starts > schedule.num_starts
     assert rich.rounds[0].keep > 2
     assert [group.count for group in poor.starts] == [1, 1]
-    for budget, fitted in ((80.0, rich), (22.5, poor)):
-        assert budget - 1 < fitted.cost(levels.weight) + fitted.rounds[-1].evaluations <= budget
-    found = minimize_multistart(levels, schedule, budget=22.5, build=HeatLevels)
-    assert 21.5 < found.equivalent_evaluations <= 22.5
-    with pytest.raises(InputError, match="budget must be at least 9 equivalent evaluations here, got 4"):
+    for budget, fitted in ((80.0, rich), (FINISH_RESERVE + 9.0, poor)):
+        assert budget - 8 < fitted.cost(levels.weight) + FINISH_RESERVE <= budget
+        assert fitted.rounds[-1] == schedule.rounds[-1]
+    with pytest.raises(InputError, match=f"budget must be at least {FINISH_RESERVE + 8} equiv.* here, got 4"):
         minimize_multistart(levels, schedule, budget=4)
+
+
+@pytest.mark.parametrize("tolerance", [0.5, 1e-9])
+def test_the_last_round_goes_on_as_long_as_it_gains(levels, tolerance):
+    """It spends less than the budget counts for it, or more, and what it spends is reported."""
+    last = Round(1, 0, 3 * FINISH_RESERVE, tolerance=tolerance)
+    schedule = dataclasses.replace(SMALL, rounds=(Round(2, 0, 4), last))
+    budget = FINISH_RESERVE + 9.0
+    found = minimize_multistart(levels, schedule, budget=budget, build=HeatLevels)
+    *before, finish = found.found
+    assert sum(each.equivalent_evaluations for each in before) == 8.0
+    assert found.equivalent_evaluations == 8.0 + finish.evaluations
+    assert (finish.evaluations > FINISH_RESERVE) is (tolerance < 0.1)
+    assert ("gained less than" in finish.reason) or finish.evaluations == last.evaluations
 
 
 def test_jobs_are_shared_by_cost():

@@ -76,7 +76,9 @@ def minimize_multistart(
     Args:
         levels: The problem on all ranks.
         schedule: Starts and promotions; the preset for the number of cells if None.
-        budget: Equivalent evaluations allowed. The schedule gets as many starts as fit; None leaves it.
+        budget: Equivalent evaluations planned for; None leaves the schedule as it is. It gets as many starts
+            as fit beside a last round of usual length, which then goes on as long as it gains: some runs take
+            less and some more (see `Schedule.fitted`). What a run took is in the result.
         seed: Of all starts.
         parameterization: "network", or one of the controls "linear" and "pixels".
         build: Makes the same problem on another communicator. Then independent starts run at the same time on

@@ -114,30 +114,30 @@ class Schedule:
         return Schedule(starts, self.repair_level, (*rounds, self.rounds[-1]))
 
     def fitted(self, budget: float, weight: Callable[[int], float]) -> Schedule:
-        """Return the schedule with as many starts as a budget allows, and the last round cut to what is left.
+        """Return the schedule with as many starts as a budget allows beside a usual last round.
+
+        Each design of the last round counts as `FINISH_RESERVE` evaluations, which is about what it takes
+        where little is left to gain. The last round itself is not cut: it goes on until its tolerance says
+        otherwise, so that a design that still gains spends more than the budget, and one that does not, less.
 
         Args:
-            budget: Equivalent evaluations allowed.
+            budget: Equivalent evaluations planned for.
             weight: Cells of a level relative to those of the full mesh.
 
         Raises:
             InputError: The budget is too small for one start of each group.
         """
-        last = self.rounds[-1]
-        schedules = (self.scaled(factor / 10) for factor in reversed(range(1, 101)))
-        for schedule in schedules:
-            left = math.floor((budget - schedule.cost(weight)) / last.keep)
-            if left >= FINISH_RESERVE:
-                break
-        if left < 1:
-            needed = math.ceil(schedule.cost(weight)) + last.keep
-            raise InputError(f"budget must be at least {needed} equivalent evaluations here, got {budget:g}")
-        end = replace(last, evaluations=min(last.evaluations, left))
-        return replace(schedule, rounds=(*schedule.rounds[:-1], end))
+        reserve = self.rounds[-1].keep * FINISH_RESERVE
+        for percent in reversed(range(1, 1001)):
+            schedule = self.scaled(percent / 100)
+            if schedule.cost(weight) + reserve <= budget:
+                return schedule
+        needed = math.ceil(schedule.cost(weight)) + reserve
+        raise InputError(f"budget must be at least {needed} equivalent evaluations here, got {budget:g}")
 
 
-FINISH_RESERVE = 20
-"""Evaluations of each design of the last round that a budget keeps for it."""
+FINISH_RESERVE = 25
+"""Evaluations that a budget counts for each design of the last round."""
 
 FINISH = Round(1, level=0, evaluations=100, tolerance=1e-3)
 """The winner goes on until it gains less than 0.1 % in 10 evaluations."""
@@ -146,7 +146,7 @@ PRESETS = {
     "small": Schedule(
         starts=(Starts(10, level=2),),
         repair_level=1,
-        rounds=(Round(4, level=1, evaluations=40, repair=4), Round(3, level=0, evaluations=8), FINISH),
+        rounds=(Round(4, level=1, evaluations=40, repair=4), Round(4, level=0, evaluations=6), FINISH),
     ),
     "large": Schedule(
         starts=(Starts(10, level=3, half_resolution=True),),
@@ -154,7 +154,7 @@ PRESETS = {
         rounds=(
             Round(6, level=2, evaluations=40, repair=4),
             Round(3, level=1, evaluations=40, repair=4),
-            Round(2, level=0, evaluations=8),
+            Round(3, level=0, evaluations=6),
             FINISH,
         ),
     ),
