@@ -61,6 +61,16 @@ def cell_types(mesh) -> list[str]:
     return [kind.name for kind in mesh.topology.entity_types[mesh.topology.dim]]
 
 
+def geometry_nodes(mesh) -> np.ndarray:
+    """Return the geometry nodes of each local cell of a mesh of one cell type, ghosts included.
+
+    Returns:
+        Local numbers of nodes, shape (num_local_cells, nodes of a cell), int32.
+    """
+    dofmaps = getattr(mesh.geometry, "dofmaps", None)  # a list since 0.11, for several cell types
+    return np.asarray(dofmaps[0] if isinstance(dofmaps, list) else mesh.geometry.dofmap)
+
+
 def dg0_cells(space: fem.FunctionSpace) -> np.ndarray:
     """Return the local cell of each local degree of freedom of a DG0 space, ghosts included.
 

@@ -1,4 +1,4 @@
-"""PETSc: options under a prefix, reasons in words, sums over ranks, and who destroys what."""
+"""PETSc: options under a prefix, reasons in words, and who destroys what."""
 
 from __future__ import annotations
 
@@ -92,16 +92,6 @@ def reason_name(reasons: type, reason: int) -> str:
         name for name, value in vars(reasons).items() if value == reason and "_" in name and name[0] != "_"
     ]
     return names[0] if names else f"reason {reason}"
-
-
-def global_sum(comm: MPI.Comm, value: Any) -> Any:
-    """Sum a number or an array over ranks; every rank gets the same bits.
-
-    Note: Collective.
-    """
-    if comm.size == 1:
-        return value
-    return comm.bcast(comm.reduce(value, op=MPI.SUM, root=0), root=0)
 
 
 class Owner:

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
+from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.bridge.replication import check_replicated
 from dolfinx_neural_topo.bridge.transfer import PointTransfer
 from dolfinx_neural_topo.density import Design, Evaluation
-from dolfinx_neural_topo.density._communication import sum_replicated
 from dolfinx_neural_topo.errors import InputError, agree
 
 

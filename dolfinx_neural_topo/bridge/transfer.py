@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse
 
+from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.density import CellGrid, DesignDomain
-from dolfinx_neural_topo.density._communication import sum_replicated
 from dolfinx_neural_topo.density.grid import image_coordinates
 from dolfinx_neural_topo.errors import InputError
 

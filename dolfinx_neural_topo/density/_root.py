@@ -8,7 +8,7 @@ import numpy as np
 from mpi4py import MPI
 from scipy.special import expit, logit
 
-from dolfinx_neural_topo.density._communication import sum_replicated
+from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.errors import SolverError
 
 _BINS = 2048

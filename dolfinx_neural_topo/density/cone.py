@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse
 from scipy.spatial import cKDTree
 
-from dolfinx_neural_topo.density._communication import Halo, exchange, sum_replicated
+from dolfinx_neural_topo._communication import Halo, exchange, max_replicated, sum_replicated
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.errors import InputError
 
@@ -34,7 +34,8 @@ class ConeFilter:
         radius: Radius in units of the mesh, larger than the distance of neighbouring midpoints.
 
     Raises:
-        InputError: The radius is not positive and finite, or so small that the filter does nothing.
+        InputError: The radius is not positive and finite, larger than the domain (every cell would be coupled
+            to every other), or so small that the filter does nothing.
 
     References:
         Bruns and Tortorelli (2001), Computer Methods in Applied Mechanics and Engineering 190;
@@ -46,6 +47,12 @@ class ConeFilter:
     def __init__(self, domain: DesignDomain, radius: float):
         if not 0.0 < radius < np.inf:
             raise InputError(f"radius must be positive and finite, got {radius}")
+        size = _diagonal(domain)
+        if radius > size:
+            raise InputError(
+                f"radius {radius} is larger than the domain, whose diagonal is {size:.3g}; it is a length in "
+                "the mesh's own units: use 1.5 to 3 widths of a cell"
+            )
         self.domain = domain
         self.radius = float(radius)
         positions, owners, cells = _images_near(domain, self.radius)
@@ -110,6 +117,13 @@ class ConeFilter:
                 f"radius {self.radius} reaches no neighbouring midpoint, so the filter would be the "
                 f"identity; cells are about {size:.3g} wide: use a radius of 1.5 to 3 cells, or no filter"
             )
+
+
+def _diagonal(domain: DesignDomain) -> float:
+    """Return the diagonal of the box around the mesh. Note: Collective."""
+    x = domain.mesh.geometry.x
+    ends = max_replicated(domain.comm, [x.max(axis=0, initial=-np.inf), (-x).max(axis=0, initial=-np.inf)])
+    return float(np.linalg.norm(ends.sum(axis=0)))
 
 
 def _images_near(domain: DesignDomain, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

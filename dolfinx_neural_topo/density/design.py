@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo.density._communication import sum_replicated
+from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.density.evaluation import Evaluation
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid

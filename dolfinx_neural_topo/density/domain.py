@@ -10,7 +10,7 @@ import dolfinx
 import numpy as np
 import ufl
 
-from dolfinx_neural_topo.density._communication import max_replicated, sum_replicated
+from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.errors import InputError, agree
 
 Marker = Callable[[np.ndarray], np.ndarray] | np.ndarray | tuple[Any, Any]

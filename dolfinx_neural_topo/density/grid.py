@@ -5,7 +5,7 @@ from __future__ import annotations
 import dolfinx
 import numpy as np
 
-from dolfinx_neural_topo.density._communication import sum_replicated
+from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.density.domain import bounding_box
 from dolfinx_neural_topo.errors import InputError, agree
 

@@ -9,8 +9,8 @@ import numpy as np
 from mpi4py import MPI
 from scipy.spatial import cKDTree
 
+from dolfinx_neural_topo._communication import exchange
 from dolfinx_neural_topo._dolfinx import dg0_cells
-from dolfinx_neural_topo.density._communication import exchange
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.errors import InputError, agree
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from dolfinx_neural_topo.density._communication import max_replicated, sum_replicated
+from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.density._root import locate, newton
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.density.volume import LinearVolume, Volume

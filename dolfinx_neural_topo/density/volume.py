@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from dolfinx_neural_topo.density._communication import sum_replicated
+from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.density.domain import DesignDomain
 
 

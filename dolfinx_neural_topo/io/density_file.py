@@ -10,6 +10,7 @@ from dolfinx import fem
 from dolfinx.mesh import Mesh
 from scipy.spatial import cKDTree
 
+from dolfinx_neural_topo._dolfinx import geometry_nodes
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.io._ranks import gather_rows, on_rank_zero
 from dolfinx_neural_topo.io.gather import values_by_cell
@@ -80,7 +81,7 @@ def read_density(path: str | Path, density: fem.Function) -> None:
 def _midpoints(mesh: Mesh) -> np.ndarray:
     """Return the mean of each owned cell's geometry nodes, shape `(owned cells, 3)`."""
     owned = mesh.topology.index_map(mesh.topology.dim).size_local
-    nodes = np.asarray(mesh.geometry.dofmap)[:owned]
+    nodes = geometry_nodes(mesh)[:owned]
     return mesh.geometry.x[nodes].mean(axis=1).reshape(-1, 3)
 
 

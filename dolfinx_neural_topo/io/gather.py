@@ -8,6 +8,7 @@ import numpy as np
 from dolfinx import fem
 from dolfinx.mesh import Mesh
 
+from dolfinx_neural_topo._dolfinx import geometry_nodes
 from dolfinx_neural_topo.errors import InputError, agree
 from dolfinx_neural_topo.io._ranks import gather_rows
 
@@ -50,7 +51,7 @@ def corner_nodes(mesh: Mesh) -> np.ndarray:
         raise InputError(f"mesh must consist of one of {', '.join(CORNERS)}, got {name} cells")
     owned = mesh.topology.index_map(mesh.topology.dim).size_local
     # the vertices come first in the node order of a Lagrange geometry of any degree
-    return np.asarray(mesh.geometry.dofmap)[:owned][:, list(CORNERS[name])].astype(np.int32)
+    return geometry_nodes(mesh)[:owned][:, list(CORNERS[name])].astype(np.int32)
 
 
 def global_nodes(mesh: Mesh) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 from dolfinx import fem, la
 from dolfinx import mesh as dmesh
 
+from dolfinx_neural_topo._dolfinx import geometry_nodes
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.io._ranks import gather_rows
 from dolfinx_neural_topo.io.gather import CORNERS, corner_nodes, global_nodes, values_by_cell
@@ -166,7 +167,7 @@ def _boundary_triangles(
     nodes = nodes[:, [0, 1, 3, 2]] if quadrilateral else nodes[:, :3]
     facet_to_cell = mesh.topology.connectivity(2, 3)
     owners = np.array([facet_to_cell.links(facet)[0] for facet in facets], dtype=np.int64)
-    inside = corners.x[np.asarray(mesh.geometry.dofmap)[owners]].mean(axis=1).reshape(-1, 3)
+    inside = corners.x[geometry_nodes(mesh)[owners]].mean(axis=1).reshape(-1, 3)
     keep = np.ones(len(facets), dtype=bool)
     tolerance = 1e-8 * _extent(mesh)
     for axis, position in mirror:

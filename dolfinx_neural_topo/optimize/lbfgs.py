@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from dolfinx_neural_topo.density._communication import sum_replicated
+from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.optimize.line_search import StrongWolfe
 from dolfinx_neural_topo.optimize.method import Array, Method, Variables, reduction_comm

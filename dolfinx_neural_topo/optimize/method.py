@@ -8,7 +8,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from dolfinx_neural_topo.density._communication import sum_replicated
+from dolfinx_neural_topo._communication import sum_replicated
 
 if TYPE_CHECKING:
     from dolfinx_neural_topo.density.design import Evaluation

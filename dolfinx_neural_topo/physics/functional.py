@@ -9,7 +9,8 @@ import ufl
 from dolfinx import fem, la
 from ufl.algorithms import expand_derivatives
 
-from dolfinx_neural_topo._petsc import Owner, global_sum
+from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo._petsc import Owner
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.physics.field import Field
 from dolfinx_neural_topo.physics.state import StateProblem
@@ -54,7 +55,7 @@ class ReducedFunctional(Owner):
 
     def _integral(self, rho: np.ndarray | None) -> float:
         self.state.solve(rho)
-        integral = float(global_sum(self.comm, fem.assemble_scalar(self._J)))
+        integral = float(sum_replicated(self.comm, fem.assemble_scalar(self._J)))
         if self.power != 1.0 and not integral > 0.0:
             raise InputError(f"J must be positive where power is not 1, got {integral:.3g} for '{self.name}'")
         return integral
@@ -158,7 +159,7 @@ class Compliance(Owner):
         """
         self.state.solve(rho)
         self._check()  # constants and boundary values may have changed since
-        return float(global_sum(self.comm, float(self.weights @ self.state.external_work())))
+        return float(sum_replicated(self.comm, self.weights @ self.state.external_work()))
 
     def value_and_gradient(self, rho: np.ndarray | None = None) -> tuple[float, np.ndarray]:
         """Return the compliance and its gradient on owned cells, a new array of shape (num_owned_cells,).

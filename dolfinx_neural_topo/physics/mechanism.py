@@ -9,7 +9,7 @@ import numpy as np
 import ufl
 from dolfinx import fem
 
-from dolfinx_neural_topo._petsc import global_sum
+from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.errors import InputError
 
 
@@ -44,7 +44,7 @@ class Port:
         self.V, self.ds = V, ds
         self.direction = ufl.as_vector([float(d) / length for d in direction])
         one = fem.Constant(mesh, np.float64(1.0))
-        self.area = float(global_sum(mesh.comm, fem.assemble_scalar(fem.form(one * ds))))
+        self.area = float(sum_replicated(mesh.comm, fem.assemble_scalar(fem.form(one * ds))))
         if not self.area > 0.0:
             raise InputError(
                 "ds must cover a patch of the boundary, got one of zero area; way out: check facet tags"

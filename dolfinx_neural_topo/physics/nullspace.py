@@ -6,7 +6,7 @@ import numpy as np
 from dolfinx import fem
 from petsc4py import PETSc
 
-from dolfinx_neural_topo._petsc import global_sum
+from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.errors import SolverError
 
 
@@ -30,7 +30,7 @@ def free_motions(V: fem.FunctionSpace) -> tuple[list[str], np.ndarray]:
         names, modes = _constants_of_parts(V)
     else:
         names, modes = _block_motions(V)
-    gram = global_sum(V.mesh.comm, modes.T @ modes)
+    gram = sum_replicated(V.mesh.comm, modes.T @ modes)
     return names, np.linalg.solve(np.linalg.cholesky(gram), modes.T).T
 
 
@@ -44,7 +44,7 @@ def _block_motions(V: fem.FunctionSpace) -> tuple[list[str], np.ndarray]:
         modes[:, component, component] = 1.0
     x = V.tabulate_dof_coordinates()[:num_owned]
     count = dofmap.index_map.size_global
-    x = x - global_sum(V.mesh.comm, x.sum(axis=0)) / count
+    x = x - sum_replicated(V.mesh.comm, x.sum(axis=0)) / count
     for k, (i, j) in enumerate(rotations):
         modes[:, i, block_size + k] = -x[:, j]
         modes[:, j, block_size + k] = x[:, i]

@@ -129,6 +129,13 @@ def test_radius_that_reaches_no_neighbour(radius):
         ConeFilter(make_domain(rectangle(comm)), radius)
 
 
+def test_radius_larger_than_the_domain():
+    domain = make_domain(rectangle(comm, 12, 5))
+    ConeFilter(domain, 13.0)
+    with pytest.raises(InputError, match=r"radius 13\.1 is larger than the domain, whose diagonal is 13;"):
+        ConeFilter(domain, 13.1)
+
+
 @pytest.mark.parametrize("stage", [ConeFilter, HelmholtzFilter])
 @pytest.mark.parametrize("radius", [0.0, -1.0, float("nan"), float("inf")])
 def test_radius_must_be_positive(stage, radius):

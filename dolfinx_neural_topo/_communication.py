@@ -1,4 +1,4 @@
-"""The few communication patterns of the density layer: replicated reductions and a halo of cell values."""
+"""Communication beside that of DOLFINx and PETSc: replicated reductions, a halo of cell values."""
 
 from __future__ import annotations
 
