@@ -21,8 +21,7 @@ class Design:
         rho_design -> filter -> rho_filtered -> projection -> rho -> functional
 
     As variables of an optimizer, x is `rho_design` on owned design cells, with bounds 0 and 1 and the volume
-    as first
-    constraint: volume / allowed volume - 1 <= 0. From logits, the volume is met exactly instead.
+    as first constraint: volume / allowed volume - 1 <= 0. From logits, the volume is met exactly instead.
 
     Attributes:
         comm: Communicator.
@@ -164,12 +163,7 @@ class Design:
         for functional, bound in self.constraints:
             if gradient:
                 level, dg_drho = functional.value_and_gradient(rho)
-                dg = (
-                    dg_drho
-                    if self.projection is None
-                    else self.projection.pullback(dg_drho, rho_filtered, rho)
-                )
-                rows.append(self._unfiltered(dg) / bound)
+                rows.append(self._unfiltered(_before(self.projection, dg_drho, rho_filtered, rho)) / bound)
             else:
                 level = functional.value(rho)
             values.append(level / bound - 1.0)
@@ -293,9 +287,7 @@ class Design:
             rho = rho_filtered if projection is None else projection.apply(rho_filtered)
             if gradient:
                 value, dJ_drho = self.functional.value_and_gradient(rho)
-                slopes.append(
-                    dJ_drho if projection is None else projection.pullback(dJ_drho, rho_filtered, rho)
-                )
+                slopes.append(_before(projection, dJ_drho, rho_filtered, rho))
             else:
                 value = self.functional.value(rho)
             values.append(value)
@@ -310,3 +302,8 @@ class Design:
 
     def _projected(self, rho_filtered: np.ndarray) -> np.ndarray:
         return rho_filtered if self.projection is None else self.projection.apply(rho_filtered)
+
+
+def _before(projection, gradient: np.ndarray, rho_filtered: np.ndarray, rho: np.ndarray) -> np.ndarray:
+    """Gradient with respect to the density before a projection, which may be None."""
+    return gradient if projection is None else projection.pullback(gradient, rho_filtered, rho)

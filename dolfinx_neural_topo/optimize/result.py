@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dolfinx_neural_topo.density.evaluation import Evaluation
 from dolfinx_neural_topo.optimize.method import Array
 
 FEASIBLE = 1e-6
@@ -36,6 +37,20 @@ class Candidate:
     x: Array
     rho_design: Array
     rho: Array
+
+    @classmethod
+    def of(cls, number: int, stage: int, x: Array, evaluation: Evaluation) -> Candidate:
+        """Return a copy of what an evaluation at x has shown."""
+        return cls(
+            number,
+            stage,
+            float(evaluation.value),
+            float(evaluation.volume),
+            np.array(evaluation.constraints, dtype=np.float64),
+            np.array(x),
+            np.array(evaluation.rho_design),
+            np.array(evaluation.rho),
+        )
 
     @property
     def violation(self) -> float:

@@ -184,16 +184,7 @@ class Run:
         history.stage.append(self.stage)
         history.seconds.append(sum(self.seconds.values()))
         if evaluation.gradient is not None:
-            self.last = Candidate(
-                number,
-                self.stage,
-                float(evaluation.value),
-                float(evaluation.volume),
-                np.array(evaluation.constraints, dtype=np.float64),
-                np.array(x),
-                np.array(evaluation.rho_design),
-                np.array(evaluation.rho),
-            )
+            self.last = Candidate.of(number, self.stage, x, evaluation)
             if self.last.better_than(self.best):
                 self.best = self.last
         recent = history.seconds[-11:]
@@ -288,9 +279,7 @@ class Run:
         if self.variables.settle():
             with self._timed("evaluate"):
                 exact = self.variables.evaluate(self.best.x, gradient=False)
-            self.best = dataclasses.replace(
-                self.best, objective=float(exact.value), constraints=np.array(exact.constraints)
-            )
+            self.best = Candidate.of(self.best.number, self.best.stage, self.best.x, exact)
         return Result(
             best=self.best,
             last=self.last,
