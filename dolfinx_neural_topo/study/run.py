@@ -53,7 +53,7 @@ def run(
         task: Name of the task.
         method: Name of the method.
         seed: Seed of the method's network; methods without one ignore it.
-        evaluations: Budget of evaluations.
+        evaluations: Budget of evaluations; what multi-start plans for (see `minimize_multistart`).
         start: "uniform" or "network:SEED" for methods that start from a density; None for the method's own
             start.
         out: Folder for `result.json` (the record), `density.npz` (images `rho` and `rho_design`),
