@@ -55,7 +55,7 @@ class _Curvature:
 
     def __init__(self, comm: MPI.Comm, memory: int, size: int, dtype: np.dtype[Any]):
         self.comm, self.memory = comm, memory
-        self.vectors = np.zeros((2 * memory + 1, size), dtype=dtype)
+        self.vectors = np.full((2 * memory + 1, size), 0.0, dtype)  # np.zeros would fault in every page twice
         self.gradient = self.vectors[-1]
         self.products = np.zeros((2 * memory, memory))
         self.gradient_products = np.zeros(2 * memory + 1)  # of all rows with g
