@@ -43,8 +43,8 @@ class _Curvature:
         dtype: Type of the vectors.
 
     Attributes:
-        vectors: Storage, shape (2 m + 1, n): s in the first m rows, then y, last the gradient g.
-        gradient: Its last row.
+        vectors: Storage, shape (2 m + 1, n): the gradient g, then s and y of one pair after the other.
+        gradient: Its first row.
         products: Inner products of s_i (then y_i) with y_j, for i not newer than j; shape (2 m, m), float64.
         count: Number of pairs ever stored.
 
@@ -55,8 +55,8 @@ class _Curvature:
 
     def __init__(self, comm: MPI.Comm, memory: int, size: int, dtype: np.dtype[Any]):
         self.comm, self.memory = comm, memory
-        self.vectors = np.full((2 * memory + 1, size), 0.0, dtype)  # np.zeros would fault in every page twice
-        self.gradient = self.vectors[-1]
+        self.vectors = np.zeros((2 * memory + 1, size), dtype=dtype)
+        self.gradient = self.vectors[0]
         self.products = np.zeros((2 * memory, memory))
         self.gradient_products = np.zeros(2 * memory + 1)  # of all rows with g
         self.count = 0
@@ -77,17 +77,18 @@ class _Curvature:
         Note: Collective.
         """
         m, slot = self.memory, self.count % self.memory
+        s, y, filled = 2 * slot + 1, 2 * slot + 2, 2 * min(self.count + 1, m) + 1
         products = np.zeros((2 * m + 1, 2))
         for block in _blocks(len(x)):
-            vectors = self.vectors[:, block]
-            np.subtract(x[block], base[block], out=vectors[slot])
-            np.subtract(gradient[block], vectors[-1], out=vectors[m + slot])
-            vectors[-1] = gradient[block]
-            products += vectors @ vectors[m + slot :: m - slot].T  # these two rows are the new y and g
-        with_y, self.gradient_products = sum_replicated(self.comm, products.T)
+            vectors = self.vectors[:filled, block]
+            np.subtract(x[block], base[block], out=vectors[s])
+            np.subtract(gradient[block], vectors[0], out=vectors[y])
+            vectors[0] = gradient[block]
+            products[:filled] += vectors @ vectors[: y + 1 : y].T  # rows 0 and y: the new g and y
+        self.gradient_products, with_y = sum_replicated(self.comm, products.T)
         if store:
-            self.products[:, slot] = with_y[: 2 * m]
-            self.products[m + slot] = with_y[m : 2 * m]  # y_i . y_j is symmetric
+            self.products[:m, slot], self.products[m:, slot] = with_y[1::2], with_y[2::2]
+            self.products[m + slot] = with_y[2::2]  # y_i . y_j is symmetric
             self.count += 1
 
     def direction(self, out: Array) -> float:
@@ -99,15 +100,17 @@ class _Curvature:
         m = self.memory
         order = [k % m for k in range(max(0, self.count - m), self.count)]  # oldest first
         sy, yy = self.products[:m], self.products[m:]
-        sg, yg = self.gradient_products[:m], self.gradient_products[m : 2 * m]
+        sg, yg = self.gradient_products[1::2], self.gradient_products[2::2]
         alpha, c = np.zeros(m), np.zeros(m)  # the result is gamma (g - sum alpha y) + sum c s
         for i in reversed(order):
             alpha[i] = (sg[i] - sy[i] @ alpha) / sy[i, i]
         gamma = sy[order[-1], order[-1]] / yy[order[-1], order[-1]]
         for i in order:
             c[i] = alpha[i] - (gamma * (yg[i] - yy[i] @ alpha) + sy[:, i] @ c) / sy[i, i]
-        coefficients = np.concatenate([-c, gamma * alpha, [-gamma]])
-        np.dot(coefficients.astype(out.dtype), self.vectors, out=out)
+        coefficients = np.zeros(2 * m + 1)
+        coefficients[0], coefficients[1::2], coefficients[2::2] = -gamma, -c, gamma * alpha
+        filled = 2 * len(order) + 1
+        np.dot(coefficients[:filled].astype(out.dtype), self.vectors[:filled], out=out)
         return float(coefficients @ self.gradient_products)
 
 
