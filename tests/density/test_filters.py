@@ -19,6 +19,11 @@ def release(stage):
         stage.destroy()
 
 
+def same_solve(name):
+    """How equal two runs of one computation are: MUMPS on several ranks does not repeat its last bits."""
+    return {"rtol": 0.0, "atol": 0.0 if name == "cone" or comm.size == 1 else 1e-14}
+
+
 def passive(mesh):
     """A domain with solid cells on the left and void ones in the upper right corner."""
     return make_domain(mesh, solid=lambda x: x[0] < 1.0, void=lambda x: (x[0] > 4.0) & (x[1] > 3.0))
@@ -34,7 +39,7 @@ def test_transpose_constants_and_passive_cells(kind, name):
     Hx, HTy = stage.apply(x), stage.apply_transpose(y)
     scale = np.sqrt(dot(domain, Hx, Hx) * dot(domain, y, y))
     assert abs(dot(domain, Hx, y) - dot(domain, x, HTy)) <= 1e-12 * scale
-    np.testing.assert_array_equal(stage.pullback(y, x, Hx), HTy)
+    np.testing.assert_allclose(stage.pullback(y, x, Hx), HTy, **same_solve(name))
     constant = np.full(domain.num_owned_cells, 0.3)
     np.testing.assert_allclose(stage.apply(constant), 0.3, rtol=1e-12)
     frozen = ~domain.design
@@ -43,7 +48,7 @@ def test_transpose_constants_and_passive_cells(kind, name):
     assert np.abs(gathered(domain, Hx - x)).max() > 0.1
     # Nothing outside the design domain is seen from inside.
     outside = np.where(frozen, 7.0, x)
-    np.testing.assert_array_equal(stage.apply(outside)[domain.design], Hx[domain.design])
+    np.testing.assert_allclose(stage.apply(outside)[domain.design], Hx[domain.design], **same_solve(name))
     release(stage)
 
 
