@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from analytic import Bars, Valley
 from mpi4py import MPI
+from petsc4py import PETSc
 
 from dolfinx_neural_topo.errors import CheckpointError, InputError
 from dolfinx_neural_topo.optimize import (
@@ -123,7 +124,22 @@ def test_a_beam_goes_on_on_another_number_of_ranks(folder):
     assert np.allclose(rest.history.objective, whole.history.objective, rtol=1e-9, atol=0)
 
 
+@pytest.fixture
+def repeatable_solver():
+    """On several ranks MUMPS does not repeat the last bits of a solve; SuperLU does."""
+    options, chosen = (
+        PETSc.Options(),
+        {"task_pc_type": "lu", "task_pc_factor_mat_solver_type": "superlu_dist"},
+    )
+    for name, value in chosen.items():
+        options[name] = value
+    yield
+    for name in chosen:
+        options.delValue(name)
+
+
 @pytest.mark.ranks
+@pytest.mark.usefixtures("repeatable_solver")
 def test_a_network_goes_on_bit_for_bit_and_on_one_rank(folder):
     from dolfinx_neural_topo.bridge import NeuralDesign, PixelTransfer
     from dolfinx_neural_topo.networks import LeanCNN
