@@ -61,7 +61,10 @@ def configure(ksp: PETSc.KSP, V: fem.FunctionSpace, bcs: Sequence[fem.DirichletB
     options = OPTIONS | {"mg_levels_pc_type": block_smoother()}
     if PETSc.Sys.hasExternalPackage("cholmod"):
         options["mg_coarse_redundant_pc_factor_mat_solver_type"] = "cholmod"
-    if top > 0:
+    if top == 0:  # PETSc would smooth on a level that is the only one; it is small enough to be factorized
+        coarsest = {name: value for name, value in options.items() if name.startswith("mg_coarse_")}
+        options |= {f"mg_levels_{name.removeprefix('mg_coarse_')}": value for name, value in coarsest.items()}
+    else:
         # One step before and after is cheaper in total than two on the finest grid; on the others two pay.
         options[f"mg_levels_{top}_ksp_max_it"] = 1
         largest = largest_eigenvalue(ksp.getOperators()[0])
