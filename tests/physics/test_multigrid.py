@@ -250,8 +250,9 @@ def test_options_reach_the_levels_and_are_taken_out_again():
     assert set(PRESETS) == {"direct", "amg", "gmg"}
 
 
-def test_gradients_along_a_run_with_warm_starts_and_a_loose_tolerance():
+def test_gradients_along_a_run_with_warm_starts_and_a_loose_tolerance(monkeypatch):
     """What `state.rtol` may be while a design moves: gradients are wrong by less than 1 % at 1e-2."""
+    monkeypatch.setitem(multigrid.COARSEST_LIMITS, 3, (300, 600))
     task = get_task("cantilever_3d_16x8x8_0.2")
     with (
         build(task, solver="gmg", petsc_options_prefix="loose_") as loose,
