@@ -204,6 +204,7 @@ def test_von_mises_of_simple_states():
         assert total == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.usefixtures("one_mesh")
 def test_small_strain_is_the_limit_of_finite_strain():
     """At a small load the neo-Hookean beam bends as the linear one in plane strain."""
     with problems.large_beam() as large:

@@ -139,10 +139,8 @@ def test_it_solves_what_the_direct_solver_solves(cell, shape, monkeypatch):
         assert pc.getType() == "mg" and pc.getMGLevels() >= 3
 
 
-def test_a_grid_of_one_level_is_factorized(monkeypatch):
-    domain = problems.box("quadrilateral", (8, 4))
-    monkeypatch.setattr(problems, "box", lambda *_: domain)
-    with problems.cantilever(solver="gmg") as problem:
+def test_a_grid_of_one_level_is_factorized():
+    with problems.cantilever(solver="gmg", shape=(8, 4)) as problem:
         problem.functional.value(np.full(problem.state.num_owned_cells, 0.4))
         assert problem.state._operator.solver.ksp.getPC().getMGLevels() == 1
         assert problem.state.iterations == 1

@@ -56,6 +56,7 @@ def test_a_change_on_one_rank_is_a_change_on_all():
         assert state.num_solves == 2
 
 
+@pytest.mark.usefixtures("one_mesh")
 def test_load_cases_share_one_factorization():
     with problems.two_loads() as problem:
         value, _ = problem.functional.value_and_gradient()
@@ -67,6 +68,7 @@ def test_load_cases_share_one_factorization():
             assert np.allclose(u.x.array, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
 
 
+@pytest.mark.usefixtures("one_mesh")
 def test_load_cases_are_those_of_single_problems():
     with problems.two_loads() as both, problems.cantilever() as first:
         both.state.solve()
