@@ -126,7 +126,7 @@ def test_a_beam_goes_on_on_another_number_of_ranks(folder):
 
 @pytest.fixture
 def repeatable_solver():
-    """On several ranks MUMPS does not repeat the last bits of a solve; SuperLU with one thread a rank does."""
+    """On several ranks MUMPS repeats not the last bits of a solve; SuperLU with one thread a rank does."""
     options, chosen = PETSc.Options(), {}
     if comm.size > 1:
         chosen = {"task_pc_type": "lu", "task_pc_factor_mat_solver_type": "superlu_dist"}
