@@ -7,7 +7,7 @@
 # - `2d`: objective and gradient alone, and whole runs with the paper's network, at four sizes;
 # - `3d`: the cantilever by optimality criteria from 32x16x16 cells on, and with a lean network;
 # - `ranks`: the same case on one and on two ranks;
-# - `large`: 128x64x64 (20 iterations) and 192x104x104 cells (3 iterations); hours on a small machine.
+# - `large`: 128x64x64 (20 iterations) and 192x104x104 cells (3 iterations); half an hour.
 #
 #     ./with-fenicsx python3 demos/benchmark_evaluation.py 2d 3d ranks
 #

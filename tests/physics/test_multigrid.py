@@ -299,4 +299,5 @@ def test_reported_results_are_solved_to_a_residual_of_a_hundred_thousandth(neura
         assert built.state.residual < 1.001e-5  # conjugate gradients know theirs up to rounding
         assert result.solves == (5 if rtol else 4)
         built.state.rtol = 1e-10
-        assert result.objective == pytest.approx(built.functional.value(result.rho), rel=1e-7)
+        # Such a residual leaves errors up to 2e-7 in compliance, by two versions of PETSc on 1 and 2 ranks.
+        assert result.objective == pytest.approx(built.functional.value(result.rho), rel=1e-6)
