@@ -85,9 +85,9 @@ def main(case, folder, kills):
     done = []
     for _ in range(kills):
         child, pipe = give_life(case, folder / "killed")
-        if rng.random() < 0.8:  # else it may die before its first evaluation
+        for _ in range(rng.integers(0, 4)):  # however slow the machine is; at 0 it may die before its first
             os.read(pipe, 1)
-        time.sleep(rng.uniform(0, 3 * seconds))
+        time.sleep(rng.uniform(0, 2 * seconds))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(pipe)
