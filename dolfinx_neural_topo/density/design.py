@@ -11,7 +11,7 @@ from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.density.evaluation import Evaluation
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
-from dolfinx_neural_topo.density.volume import LinearVolume, ProjectedVolume, Volume
+from dolfinx_neural_topo.density.volume import constrained_volume
 from dolfinx_neural_topo.errors import InputError
 
 
@@ -79,7 +79,7 @@ class Design:
         self.filter = filter
         self.projection = projection
         self.constraints = tuple(constraints)
-        self._volume = self._constrained_volume(constrain)
+        self._volume = constrained_volume(domain, filter, projection, constrain)
         self._sigmoid = VolumeConstrainedSigmoid(domain, volume=self._volume)
 
     def initial(self) -> np.ndarray:
@@ -269,15 +269,6 @@ class Design:
     @property
     def _allowed_volume(self) -> float:
         return self.domain.volume_fraction * (self.domain.design_volume + self.domain.solid_volume)
-
-    def _constrained_volume(self, constrain: str) -> Volume:
-        domain = self.domain
-        volumes = np.where(domain.design, domain.cell_volumes, 0.0)
-        if constrain == "design":
-            return LinearVolume(domain, volumes)
-        if self.projection is not None:
-            return ProjectedVolume(domain, self.filter, self.projection)
-        return LinearVolume(domain, self._unfiltered(volumes))
 
     def _worst_case(self, rho_filtered: np.ndarray, gradient: bool) -> tuple[float, Any]:
         """Largest objective over the projection's realizations, and its gradient by rho_filtered."""

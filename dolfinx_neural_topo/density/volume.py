@@ -88,3 +88,22 @@ class ProjectedVolume:
         rho = self._projection.apply(rho_filtered)
         slope = self._projection.pullback(self._volumes, rho_filtered, rho)
         return slope if self._filter is None else self._filter.apply_transpose(slope)
+
+
+def constrained_volume(domain: DesignDomain, filter, projection, constrain: str) -> Volume:
+    """Return the volume that a design holds.
+
+    Args:
+        domain: Design domain.
+        filter: Filter or None.
+        projection: Projection or None.
+        constrain: "design" for the volume of rho_design, "physical" for that of rho.
+
+    Note: Collective.
+    """
+    volumes = np.where(domain.design, domain.cell_volumes, 0.0)
+    if constrain == "physical" and projection is not None:
+        return ProjectedVolume(domain, filter, projection)
+    if constrain == "physical" and filter is not None:
+        volumes = filter.apply_transpose(volumes)
+    return LinearVolume(domain, volumes)

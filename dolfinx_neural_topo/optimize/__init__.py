@@ -18,7 +18,7 @@ _HOME = {
     "Result": "result",
     "Schedule": "multistart",
     "SciPyLBFGSB": "scipy_lbfgsb",
-    "Step": "run",
+    "Step": "step",
     "minimize": "loop",
     "minimize_multistart": "multistart",
 }

@@ -22,7 +22,7 @@ from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
 
 FORMAT = "dolfinx_neural_topo checkpoint"
-VERSION = 1
+VERSION = 2
 
 Snapshot = dict[str, dict[str, Any]]
 Layout = Callable[[str, str], CanonicalOrder | None]

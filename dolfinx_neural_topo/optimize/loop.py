@@ -11,7 +11,8 @@ from dolfinx_neural_topo.optimize.interrupts import Interrupts
 from dolfinx_neural_topo.optimize.method import Method, Variables
 from dolfinx_neural_topo.optimize.progress import Progress
 from dolfinx_neural_topo.optimize.result import History, Result
-from dolfinx_neural_topo.optimize.run import Run, Step
+from dolfinx_neural_topo.optimize.run import Run
+from dolfinx_neural_topo.optimize.step import Step
 
 
 def minimize(
@@ -32,7 +33,7 @@ def minimize(
     A failed evaluation (a solve that did not converge, a value that is not finite) makes the method shrink
     its step; `MAX_FAILURES` of them in a row end the run with the best design so far. Only a failure at the
     start raises. Where `state.rtol` let solves be rough while the design moved, the best design is evaluated
-    once more at the end, with the state solved to a true residual of 1e-5.
+    once more at the end, with the state solved to a true residual of 1e-5; if that fails, `reason` says so.
 
     Args:
         variables: A `Design`, a `NeuralDesign`, or anything with that interface.
@@ -54,7 +55,7 @@ def minimize(
 
     Raises:
         InputError: If a budget is not positive.
-        SolverError: If the start, or at the end the best design, cannot be evaluated.
+        SolverError: If the start cannot be evaluated.
         CheckpointError: If `checkpoint` exists and neither it nor the one before it can be used.
 
     Note: Collective.

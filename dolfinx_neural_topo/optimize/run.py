@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import time
@@ -20,6 +19,7 @@ from dolfinx_neural_topo.optimize.method import Array, Method, Variables
 from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
 from dolfinx_neural_topo.optimize.progress import Progress
 from dolfinx_neural_topo.optimize.result import Candidate, History, Result
+from dolfinx_neural_topo.optimize.step import Step
 
 MAX_FAILURES = 8
 """Failed evaluations in a row after which a run ends; each lets the method shrink its step."""
@@ -27,27 +27,6 @@ MAX_FAILURES = 8
 SAME_VALUE = 1e-4
 """Relative difference up to which the value of a checkpoint's last design is taken for one of this problem:
 single-precision networks differ a little between machines."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """What a callback sees after an evaluation.
-
-    Attributes:
-        number: Number of the evaluation, from 1.
-        x: The variables.
-        evaluation: What was found there; value inf and gradient None if it failed.
-        best: Best design so far.
-        history: All evaluations so far.
-        method: The method.
-    """
-
-    number: int
-    x: Array
-    evaluation: Evaluation
-    best: Candidate
-    history: History
-    method: Method
 
 
 class Run:
@@ -155,11 +134,11 @@ class Run:
 
     # --- one evaluation ------------------------------------------------------------------------------
 
-    def _evaluate(self, x: Array) -> Evaluation:
+    def _evaluate(self, x: Array, gradient: bool = True) -> Evaluation:
         """Evaluate at `x`; a failure becomes an infinite value without gradient, on all ranks."""
         evaluation, problem = None, None
         try:
-            evaluation = self.variables.evaluate(x)
+            evaluation = self.variables.evaluate(x, gradient)
         except SolverError as error:
             problem = str(error)
         if evaluation is not None:
@@ -278,8 +257,11 @@ class Run:
         assert self.best is not None and self.last is not None
         if self.variables.settle():
             with self._timed("evaluate"):
-                exact = self.variables.evaluate(self.best.x, gradient=False)
-            self.best = Candidate.of(self.best.number, self.best.stage, self.best.x, exact)
+                exact = self._evaluate(self.best.x, gradient=False)
+            if math.isfinite(exact.value):
+                self.best = Candidate.of(self.best.number, self.best.stage, self.best.x, exact)
+            else:
+                self.reason = f"{self.reason} The best design is that of a rough solve: {self.failure}"
         return Result(
             best=self.best,
             last=self.last,
@@ -297,6 +279,8 @@ def _not_finite(evaluation: Evaluation) -> str | None:
     """Say what of this rank's part of an evaluation is not finite."""
     if not (math.isfinite(evaluation.value) and np.all(np.isfinite(evaluation.constraints))):
         return f"objective {evaluation.value:g} or constraints {evaluation.constraints} are not finite."
+    if evaluation.gradient is None:
+        return None
     gradients = [evaluation.gradient, *evaluation.constraint_gradients]
     if not all(np.all(np.isfinite(gradient)) for gradient in gradients):
         return "a gradient is not finite."

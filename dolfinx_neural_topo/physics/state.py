@@ -21,6 +21,7 @@ from dolfinx_neural_topo.physics.inputs import Change, Inputs
 from dolfinx_neural_topo.physics.linear_solver import ACCEPTED
 from dolfinx_neural_topo.physics.newton import Newton
 from dolfinx_neural_topo.physics.operator import Operator
+from dolfinx_neural_topo.physics.right_hand_side import RightHandSides
 
 
 class StateProblem(Owner):
@@ -94,10 +95,12 @@ class StateProblem(Owner):
         self._inputs = Inputs(self.equation, rho, self.bcs, self.nodal_loads)
         self._lifted = self._inputs.lifted()
         self._fields = [self.own(Field(state)) for state in self.states]
-        self._loads = [self.own(Field(fem.Function(self.V))) for _ in self.states]
         self._adjoint_load = self.own(Field(fem.Function(self.V)))
         self._a = self.compile(self.equation.a)
-        self._load_forms = [None if L is None else self.compile(L) for L in self.equation.loads]
+        forms = [None if L is None else self.compile(L) for L in self.equation.loads]
+        self._loads: RightHandSides = self.own(
+            RightHandSides(self._a, self.V, self.bcs, forms, self.nodal_loads)
+        )
         self._rho_in_matrix = rho in self.equation.a.coefficients()
         self._rho_in_load = [L is not None and rho in L.coefficients() for L in self.equation.loads]
         self._operator: Operator = self.own(
@@ -246,7 +249,7 @@ class StateProblem(Owner):
 
         Right for a linear equation with zero Dirichlet values.
         """
-        return np.array([b.owned @ u.owned for b, u in zip(self._loads, self._fields, strict=True)])
+        return np.array([b.owned @ u.owned for b, u in zip(self._loads.fields, self._fields, strict=True)])
 
     def _probe(self, again: bool = False) -> None:
         """Let the operator find out what kind it is, from its matrix at a generic density.
@@ -282,30 +285,10 @@ class StateProblem(Owner):
             self._operator.assemble()
         for case, depends in enumerate(self._rho_in_load):
             if change & Change.LOAD or (depends and change & Change.RHO) or (self._lifted and renewed):
-                self._assemble_load(case)
-        self._operator.solve([b.vec for b in self._loads], [u.vec for u in self._fields])
+                self._loads.assemble(case, lifted=self._lifted)
+        self._operator.solve(self._loads.vectors, [u.vec for u in self._fields])
         for u in self._fields:
             u.scatter_forward()
-
-    def _assemble_load(self, case: int) -> None:
-        b, form, nodal = self._loads[case], self._load_forms[case], self.nodal_loads[case]
-        b.assemble([] if form is None else [form], scatter=False)
-        if self._lifted:
-            fem.apply_lifting(b.function.x.array, [self._a], [self.bcs])
-        b.add_from_ghosts()
-        if nodal is not None:
-            b.owned[:] += nodal.x.array[: b.owned.size]
-        for bc in self.bcs:
-            bc.set(b.function.x.array, None, 1.0)
-        b.changed()
-        norm = b.vec.norm()
-        if not np.isfinite(norm):
-            raise InputError(f"the load of case {case} must be finite, got NaN or infinity in it")
-        if norm == 0.0:
-            raise InputError(
-                f"the load of case {case} must not be zero, got only zeros at free degrees of freedom; "
-                "way out: check tags and measures in L and positions of nodal_loads, or use inhomogeneous bcs"
-            )
 
     def _solve_nonlinear(self) -> None:
         if self._newton is None:

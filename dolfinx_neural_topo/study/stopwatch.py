@@ -15,6 +15,7 @@ from dolfinx_neural_topo.optimize.run import Run
 from dolfinx_neural_topo.physics.functional import Sensitivity
 from dolfinx_neural_topo.physics.linear_solver import LinearSolver
 from dolfinx_neural_topo.physics.operator import Operator
+from dolfinx_neural_topo.physics.right_hand_side import RightHandSides
 from dolfinx_neural_topo.physics.state import StateProblem
 
 STAGES = (
@@ -41,7 +42,7 @@ _NUMERICS: tuple[tuple[type, str, str], ...] = (
     (HelmholtzFilter, "apply", "filter"),
     (HelmholtzFilter, "apply_transpose", "filter"),
     (Operator, "assemble", "assembly"),
-    (StateProblem, "_assemble_load", "assembly"),
+    (RightHandSides, "assemble", "assembly"),
     (LinearSolver, "set_up", "solver set-up"),
     (LinearSolver, "solve", "solve"),
     (StateProblem, "solve_adjoint", "adjoint"),

@@ -218,6 +218,15 @@ def test_steps_shrink_towards_the_last_good_point():
     assert np.allclose(steps, [0.2, 0.1, 0.05], atol=1e-12)
 
 
+def test_a_best_design_that_cannot_be_solved_exactly_is_not_lost(monkeypatch):
+    undisturbed = minimize(Bars(n=24), OC(), evaluations=4)
+    bars = Bars(n=24, fail_at=(5,), fail=_no_solve)
+    monkeypatch.setattr(bars, "settle", lambda: True)
+    result = minimize(bars, OC(), evaluations=4)
+    assert result.objective == undisturbed.objective and np.array_equal(result.x, undisturbed.x)
+    assert "The best design is that of a rough solve: the solver gave up" in result.reason
+
+
 @pytest.mark.parametrize("fail", FAILURES)
 def test_a_start_that_fails_is_an_error_on_all_ranks(fail):
     method = Listed([0.4])
