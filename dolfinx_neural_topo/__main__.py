@@ -129,6 +129,7 @@ def _study(arguments: argparse.Namespace) -> int:
 def _add_report(commands) -> None:
     parser = commands.add_parser("report", help="tables, figures and one HTML page from a store")
     parser.add_argument("folder", metavar="DIR", help="folder of the store")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="report these only (all in the store)")
     parser.add_argument("--out", metavar="DIR", help="folder of the report (DIR/report)")
     parser.set_defaults(command=_report)
 
@@ -141,7 +142,7 @@ def _report(arguments: argparse.Namespace) -> None:
 
     out = Path(arguments.out) if arguments.out else Path(arguments.folder) / "report"
     if MPI.COMM_WORLD.rank == 0:
-        _print(f"wrote {report(Store(arguments.folder), out)}")
+        _print(f"wrote {report(Store(arguments.folder), out, arguments.methods)}")
 
 
 def _add_profile(commands) -> None:

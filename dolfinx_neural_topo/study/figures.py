@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
+from dolfinx_neural_topo.study.methods import METHODS
 from dolfinx_neural_topo.study.store import Record
 
 Groups = Mapping[str, Mapping[str, Sequence[Record]]]
@@ -19,8 +23,11 @@ WIDEST_ERROR = 0.5  # end of the axis of relative errors
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG."""
-    figure.savefig(path, dpi=110, bbox_inches="tight")
+    """Write a figure as PNG of 128 colours, a third of the size of one of all colours."""
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=110, bbox_inches="tight")
+    with Image.open(drawn) as image:
+        image.convert("RGB").quantize(128).save(path, optimize=True)
     return path
 
 
@@ -33,24 +40,25 @@ def error_distribution(panels: Mapping[str, Mapping[str, npt.NDArray[np.float64]
     """
     figure = Figure(figsize=(9.0, 3.4 * ((len(panels) + 1) // 2)), layout="constrained")
     axes = figure.subplots((len(panels) + 1) // 2, 2, squeeze=False)
-    colors = _colors(sorted({name for errors in panels.values() for name in errors}))
     for ax, (title, errors) in zip(axes.flat, panels.items(), strict=False):
         for name, values in errors.items():
             shown = np.sort(values[values <= WIDEST_ERROR])
             steps = np.concatenate([[0.0], shown, [WIDEST_ERROR]])
             share = np.concatenate([np.arange(len(shown) + 1), [len(shown)]]) / len(values)
-            ax.step(steps, share, where="post", label=name, color=colors[name])
+            ax.step(steps, share, where="post", label=name, **_line(name, errors))
         ax.set(title=title, xlim=(0.0, WIDEST_ERROR), ylim=(0.0, 1.0))
         ax.set(xlabel="error relative to the best method", ylabel="share of tasks")
         ax.grid(alpha=0.3)
+        ax.legend(fontsize=8)
     for ax in axes.flat[len(panels) :]:
         ax.axis("off")
-    axes.flat[0].legend(fontsize=8)
     return save(figure, path)
 
 
 def convergence(groups: Groups, path: Path, columns: int = 3) -> Path:
-    """Draw the lowest objective so far over evaluations; thin lines are seeds, thick ones their median.
+    """Draw the lowest objective so far over what was spent; thin lines are seeds, thick ones their median.
+
+    What a method spent on coarser grids, weighted by cells, comes before its curve.
 
     Args:
         groups: Runs to draw, a panel a task.
@@ -58,17 +66,18 @@ def convergence(groups: Groups, path: Path, columns: int = 3) -> Path:
         columns: Panels a row.
     """
     figure, panels = _panels(len(groups), columns, (3.6, 2.7))
-    colors = _colors(sorted({name for by_column in groups.values() for name in by_column}))
     for ax, (task, by_column) in zip(panels, groups.items(), strict=False):
         final = []
         for name, runs in by_column.items():
             curves = [_curve(run) for run in runs]
             final += [curve[-1] for curve in curves]
-            for curve in curves if len(curves) > 1 else ():
-                ax.plot(np.arange(1, len(curve) + 1), curve, color=colors[name], alpha=0.3, lw=0.7)
+            line = _line(name, by_column)
+            for run, curve in zip(runs, curves, strict=True) if len(curves) > 1 else ():
+                ax.plot(_spent(run)[: len(curve)], curve, **line, alpha=0.3, lw=0.7)
             shortest = min(map(len, curves))
             middle = np.median([curve[:shortest] for curve in curves], axis=0)
-            ax.plot(np.arange(1, shortest + 1), middle, color=colors[name], lw=1.6, label=name)
+            spent = np.median([_spent(run)[:shortest] for run in runs], axis=0)
+            ax.plot(spent, middle, **line, lw=1.6, label=name)
         low = min(final)
         ax.set_ylim(0.98 * low, max(1.6 * low, 1.05 * max(final)))
         ax.set_title(task, fontsize=8)
@@ -80,6 +89,12 @@ def convergence(groups: Groups, path: Path, columns: int = 3) -> Path:
 
 def _curve(run: Record) -> npt.NDArray[np.float64]:
     return np.array([np.nan if value is None else value for value in run["history"]], dtype=np.float64)
+
+
+def _spent(run: Record) -> npt.NDArray[np.float64]:
+    """Return evaluations weighted by cells, those on coarser grids included, at each entry of the history."""
+    number = len(run["history"])
+    return run["equivalent_evaluations"] - number + np.arange(1.0, number + 1.0)
 
 
 def gallery(groups: Groups, picture: Callable[[Record], npt.NDArray[np.float64] | None], path: Path) -> Path:
@@ -120,5 +135,10 @@ def _panels(number: int, columns: int, size: tuple[float, float]) -> tuple[Figur
     return figure, axes
 
 
-def _colors(names: Sequence[str]) -> dict[str, str]:
-    return {name: f"C{k}" for k, name in enumerate(names)}
+def _line(column: str, columns: Collection[str]) -> dict[str, Any]:
+    """Return how a column is drawn: a colour a method, the same in all figures, and dashes a budget."""
+    method = column.split(" @")[0]
+    budgets = sorted(name for name in columns if name.split(" @")[0] == method)
+    order = list(METHODS)
+    color = f"C{order.index(method) % 10}" if method in order else "black"
+    return {"color": color, "linestyle": ("-", "--", ":", "-.")[budgets.index(column) % 4]}

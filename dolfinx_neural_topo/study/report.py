@@ -16,7 +16,8 @@ from mpi4py import MPI
 
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.io._ranks import require
-from dolfinx_neural_topo.study import statistics, tables
+from dolfinx_neural_topo.study import listing, statistics, tables
+from dolfinx_neural_topo.study.methods import get_method
 from dolfinx_neural_topo.study.store import Key, Record, Store
 from dolfinx_neural_topo.study.tables import TextTable
 from dolfinx_neural_topo.tasks import get_task
@@ -25,24 +26,29 @@ PER_FIGURE = 12
 """Tasks in one figure of curves or designs."""
 
 
-def report(store: Store, out: str | Path) -> Path:
+def report(store: Store, out: str | Path, methods: Sequence[str] | None = None) -> Path:
     """Write tables (CSV), figures (PNG) and `report.html`, which holds all of them.
 
     Args:
         store: Store of a study, finished or not.
         out: Folder, made if it does not exist.
+        methods: Report these only: errors are relative to the best of the methods in a report.
 
     Returns:
         Path of the page.
 
     Raises:
-        InputError: There is no finished run in the store.
+        InputError: There is no finished run (of a method named) in the store, or a method is unknown.
         ImportError: matplotlib is missing.
     """
     require(MPI.COMM_SELF, "matplotlib", "report")
     records = store.records()
+    if methods is not None:
+        wanted = [get_method(name).name for name in methods]
+        records = [record for record in records if record["method"] in wanted]
     if not statistics.finished(records):
-        raise InputError(f"{store.path} holds no finished run; run `study --out {store.folder}` first")
+        named = "" if methods is None else f" of {', '.join(methods)}"
+        raise InputError(f"{store.path} holds no finished run{named}; run `study --out {store.folder}` first")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     sections = [
@@ -62,7 +68,7 @@ def report(store: Store, out: str | Path) -> Path:
 
 
 def _summary(records: Sequence[Record], out: Path) -> str:
-    """Averages and wins, as the methods count and at exactly the allowed volume, and Figure 4."""
+    """Distance from the published runs; averages and wins among the methods, and Figure 4."""
     from dolfinx_neural_topo.study import figures
 
     own = tables.summary(records, "compliance", "Compliance as each method reports it")
@@ -71,14 +77,17 @@ def _summary(records: Sequence[Record], out: Path) -> str:
     for kind, title in (("typical", "single run"), ("best", "best of ensemble")):
         for size, values in tables.split_by_size(statistics.table(records, kind)).items():
             errors = statistics.relative_errors(values, tables.compared(values))
-            if all(len(error) for error in errors.values()):
+            if len(errors) > 1 and all(len(error) for error in errors.values()):
                 panels[f"{size}, {title}"] = errors
     drawn = (
         _figure(figures.error_distribution(panels, out / "errors.png"), "Distribution of errors.")
         if panels
         else ""
     )
-    return _table(own, out / "summary.csv") + _table(exact, out / "summary_exact_volume.csv") + drawn
+    published = tables.against_published(records)
+    parts = [_table(published, out / "published.csv")] if published.rows else []
+    parts += [_table(own, out / "summary.csv"), _table(exact, out / "summary_exact_volume.csv"), drawn]
+    return "".join(parts)
 
 
 def _convergence(records: Sequence[Record], out: Path) -> str:
@@ -87,7 +96,8 @@ def _convergence(records: Sequence[Record], out: Path) -> str:
     parts = [
         _figure(
             figures.convergence(part, out / f"convergence_{number}.png"),
-            "Lowest objective so far over evaluations on the task's own grid; medians thick, seeds thin.",
+            "Lowest objective so far over evaluations, those on coarser grids weighted by cells; "
+            "medians thick, seeds thin.",
         )
         for number, part in enumerate(_parts(statistics.groups(records)), start=1)
     ]
@@ -134,11 +144,11 @@ def _parts(groups: Mapping[str, dict[str, list[Record]]]) -> list[dict[str, dict
 
 
 def _runs(records: Sequence[Record], out: Path) -> str:
-    parts = [_table(tables.environment_table(records), out / "environments.csv")]
+    parts = [_table(listing.environment_table(records), out / "environments.csv")]
     parts.append(
-        f"<details><summary>All runs</summary>{_table(tables.runs(records), out / 'runs.csv')}</details>"
+        f"<details><summary>All runs</summary>{_table(listing.runs(records), out / 'runs.csv')}</details>"
     )
-    failed = tables.failures(records)
+    failed = listing.failures(records)
     if failed.rows:
         parts.append(_table(failed, out / "failures.csv"))
     return "\n".join(parts)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dolfinx_neural_topo.study import statistics, tables
+from dolfinx_neural_topo.study import listing, statistics, tables
 from dolfinx_neural_topo.study.published import PAPER_METHODS, best_known, published
 from dolfinx_neural_topo.tasks import PAPER_TASKS
 
@@ -101,7 +101,26 @@ def test_table_by_task_shows_spread_published_values_and_marks():
     assert hoop[1] == "0.9 * 0.909"
 
 
+def test_distance_from_the_published_runs():
+    header, *rows = (tables.against_published(RECORDS).header, *tables.against_published(RECORDS).rows)
+    cnn, mma = (dict(zip(header, row, strict=True)) for row in rows)
+    lowest = [best_known("mbb_beam_96x32_0.5"), best_known("hoop_32x64_0.25")]
+    ratios = [201.0 / lowest[0], 0.9 / lowest[1]]
+    assert (cnn["tasks"], cnn["method"], mma["method"]) == ("small tasks (2)", "cnn-lbfgs", "mma")
+    assert cnn["over best published"] == f"{np.sqrt(np.prod(ratios)):.4f}"
+    assert cnn["worst"] == f"{max(ratios):.3f}" and cnn["below"] == "1"
+    paper = [published("typical")[task]["mma"] for task in ("mbb_beam_96x32_0.5", "hoop_32x64_0.25")]
+    assert mma["published, typical"] == f"{np.sqrt(np.prod(np.divide(paper, lowest))):.4f}"
+    assert mma["over own published"] == f"{np.sqrt(210.0 / paper[0] * 0.8 / paper[1]):.4f}"
+    other = [
+        run("mbb_beam_96x32_0.5", "coarse-to-fine", 210.0),
+        run("mbb_beam_60x20_0.5", "coarse-to-fine", 9.0),
+    ]
+    (row,) = tables.against_published(other).rows
+    assert row[0] == "small tasks (1)" and row[-2:] == ["", ""]
+
+
 def test_cost_counts_all_runs_and_failures_are_listed():
     cost = {row[0]: row for row in tables.cost(RECORDS).rows}
     assert cost["cnn-lbfgs"][1:6] == ["2", "2.0", "800", "800", "800"]
-    assert tables.failures(RECORDS).rows == [["hoop_32x64_0.25", "oc", "0", "uniform", "x"]]
+    assert listing.failures(RECORDS).rows == [["hoop_32x64_0.25", "oc", "0", "uniform", "x"]]

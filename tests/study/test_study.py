@@ -80,6 +80,10 @@ class TestStudy:
             rows = {row["task"]: row for row in csv.DictReader(file)}
         for record in store.records():
             assert rows[record["task"]][record["method"]].startswith(f"{record['compliance']:.6g}")
+        with pytest.raises(InputError, match="no finished run of mma"):
+            report(store, out, ["mma"])
+        with pytest.raises(InputError, match="unknown method 'ocs'"):
+            report(store, out, ["oc", "ocs"])
         mbb, roof = (
             next(r for r in store.records() if r["task"].startswith(name)) for name in ("mbb", "roof")
         )
