@@ -15,7 +15,7 @@ from mpi4py import MPI
 from dolfinx_neural_topo.errors import InputError, NeuralTopoError, agree
 from dolfinx_neural_topo.io._ranks import on_rank_zero
 from dolfinx_neural_topo.plotting import plot_density
-from dolfinx_neural_topo.study import analysis, provenance
+from dolfinx_neural_topo.study import analysis, independent, provenance
 from dolfinx_neural_topo.study.job import Job, Outcome, network_seed
 from dolfinx_neural_topo.study.methods import get_method
 from dolfinx_neural_topo.study.store import SCHEMA, Key, Record
@@ -69,9 +69,10 @@ def run(
           (UTC);
         - `compliance`: objective of the best design, `volume`: its physical volume fraction,
           `volume_fraction`: the allowed one, `volume_exceeded`: whether it is above by more than 1e-6;
-        - `analysis`: what a fresh problem says of that design: `compliance` of the same density, `greyness`,
-          and of the design thresholded at exactly the allowed volume its compliance (`threshold_compliance`)
-          and number of pieces (`components`);
+        - `analysis`: what another program says of that design, for 2D elasticity NumPy and SciPy alone (see
+          `independent`), else a fresh problem: `compliance` of the same density, `greyness`, and of the
+          design thresholded at exactly the allowed volume its compliance (`threshold_compliance`) and number
+          of pieces (`components`);
         - `exact_volume_compliance`: compliance after the design was shifted to exactly the allowed volume;
         - `cells`, `evaluations`, `equivalent_evaluations` (weighted by cells), `solves`, `seconds`, `reason`;
         - `history`: lowest objective after each evaluation on the task's own grid, null before the first
@@ -138,12 +139,15 @@ def _make_folder(folder: Path, comm: MPI.Comm) -> Path:
 
 
 def _judge(task: Task, outcome: Outcome, comm: MPI.Comm) -> dict[str, Any]:
-    """Analyse a design with a problem of its own, built anew. Note: Collective."""
+    """Analyse a design anew, where possible by other means than made it. Note: Collective."""
     design_cells = np.ones(task.image_shape, dtype=bool) if task.void is None else ~task.void
     solid = analysis.threshold(outcome.rho, design_cells, task.volume_fraction)
     with build(task, comm, constrain="physical", petsc_options_prefix="analysis_") as built:
 
-        def compliance(image) -> float:
+        def compliance(image: np.ndarray) -> float:
+            if independent.applies(task):
+                value = independent.compliance(task, image) if comm.rank == 0 else 0.0
+                return comm.bcast(value, root=0)
             return built.functional.value(built.grid.to_cells(image))
 
         clipped = np.clip(outcome.rho_design, _LOGIT_CLIP, 1.0 - _LOGIT_CLIP)
