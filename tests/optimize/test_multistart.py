@@ -8,7 +8,7 @@ from mpi4py import MPI
 
 from dolfinx_neural_topo.bridge import PixelTransfer
 from dolfinx_neural_topo.density import CellGrid, ConeFilter, Design, DesignDomain
-from dolfinx_neural_topo.errors import CheckpointError, InputError, SolverError
+from dolfinx_neural_topo.errors import CheckpointError, InputError, NeuralTopoError, SolverError
 from dolfinx_neural_topo.optimize.multistart import (
     Levels,
     Round,
@@ -227,15 +227,16 @@ def test_no_start_that_works_is_an_error(levels, monkeypatch):
     assert levels.penalty == 3.0
 
 
-def test_an_error_of_one_group_is_raised_on_all_ranks(levels, monkeypatch):
+@pytest.mark.parametrize("error", [InputError, ArithmeticError])
+def test_an_error_of_one_group_is_raised_on_all_ranks(levels, monkeypatch, error):
     def prepare(design, transfer, group, seed):
         if seed == starts.seed_of(0, 3):
-            raise InputError("a bad start")
+            raise error("a bad start")
         return network(design, transfer, group, seed)
 
     network = starts.PARAMETERIZATIONS["network"]
     monkeypatch.setitem(starts.PARAMETERIZATIONS, "network", prepare)
-    with pytest.raises(InputError, match="a bad start"):
+    with pytest.raises(error if comm.size == 1 else NeuralTopoError, match="a bad start"):
         minimize_multistart(levels, SMALL, build=HeatLevels)
 
 

@@ -58,7 +58,8 @@ class Teams:
             What was found, in the order of `before`, without vectors (see `fetch`).
 
         Raises:
-            NeuralTopoError: That of any job, on all ranks.
+            NeuralTopoError: That of any job, on all ranks; on several ranks it also stands for any other
+                error.
 
         Note: Collective.
         """
@@ -67,17 +68,21 @@ class Teams:
         todo = [k for k, each in enumerate(before) if each.start not in found]
         num_groups = max(1, min(len(todo), self.comm.size)) if self._build else 1
         group = self.comm.rank * num_groups // self.comm.size
-        mine, trouble = [], None
+        mine, trouble, cause = [], None, None
         try:
             levels = self._problem(num_groups, group)
             for k in share(todo, costs, num_groups)[group]:
                 mine.append(self._keep(job(levels, before[k]), levels.comm))
         except NeuralTopoError as error:
             trouble = error
+        except Exception as error:  # whatever it is, the other groups wait for this one
+            if self.comm.size == 1:
+                raise
+            trouble, cause = NeuralTopoError(f"a job failed with {type(error).__name__}: {error}"), error
         everyone = self.comm.allgather((mine, trouble))
         for _, theirs in everyone:
             if theirs is not None:
-                raise theirs
+                raise theirs from cause
         for rank in reversed(range(self.comm.size)):  # the root of a group is its lowest rank
             for each in everyone[rank][0]:
                 self._holder[each.stage, each.start] = rank
