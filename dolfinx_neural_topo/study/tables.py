@@ -117,8 +117,8 @@ def summary(records: Sequence[Record], quantity: str, title: str) -> TextTable:
         "median",
         f"within {statistics.WIN:.1%}",
         "published mean",
-        "median",
-        "within",
+        "published median",
+        "published within",
     ]
     caption = (
         f"{title}: relative error to the best of the methods listed, over the tasks that all of them have "

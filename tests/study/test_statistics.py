@@ -124,3 +124,11 @@ def test_cost_counts_all_runs_and_failures_are_listed():
     cost = {row[0]: row for row in tables.cost(RECORDS).rows}
     assert cost["cnn-lbfgs"][1:6] == ["2", "2.0", "800", "800", "800"]
     assert listing.failures(RECORDS).rows == [["hoop_32x64_0.25", "oc", "0", "uniform", "x"]]
+
+
+def test_columns_have_names_of_their_own():
+    found = [tables.by_task(RECORDS), tables.against_published(RECORDS), tables.cost(RECORDS)]
+    found += [tables.quality(RECORDS), tables.summary(RECORDS, "compliance", "Own"), listing.runs(RECORDS)]
+    for table in found:
+        assert len(set(table.header)) == len(table.header)
+        assert table.rows and {len(row) for row in table.rows} == {len(table.header)}
