@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dolfinx_neural_topo.study.methods import METHODS
+from dolfinx_neural_topo.study.statistics import method_of
 from dolfinx_neural_topo.study.store import Record
 
 Groups = Mapping[str, Mapping[str, Sequence[Record]]]
@@ -137,8 +138,8 @@ def _panels(number: int, columns: int, size: tuple[float, float]) -> tuple[Figur
 
 def _line(column: str, columns: Collection[str]) -> dict[str, Any]:
     """Return how a column is drawn: a colour a method, the same in all figures, and dashes a budget."""
-    method = column.split(" @")[0]
-    budgets = sorted(name for name in columns if name.split(" @")[0] == method)
+    method = method_of(column)
+    budgets = sorted(name for name in columns if method_of(name) == method)
     order = list(METHODS)
     color = f"C{order.index(method) % 10}" if method in order else "black"
     return {"color": color, "linestyle": ("-", "--", ":", "-.")[budgets.index(column) % 4]}

@@ -146,8 +146,7 @@ def _judge(task: Task, outcome: Outcome, comm: MPI.Comm) -> dict[str, Any]:
 
         def compliance(image: np.ndarray) -> float:
             if independent.applies(task):
-                value = independent.compliance(task, image) if comm.rank == 0 else 0.0
-                return comm.bcast(value, root=0)
+                return comm.bcast(on_rank_zero(comm, lambda: independent.compliance(task, image)), root=0)
             return built.functional.value(built.grid.to_cells(image))
 
         clipped = np.clip(outcome.rho_design, _LOGIT_CLIP, 1.0 - _LOGIT_CLIP)

@@ -29,6 +29,11 @@ def column(record: Record, budgets: Mapping[str, set[int]]) -> str:
     return method if len(budgets[method]) == 1 else f"{method} @{record['budget']}"
 
 
+def method_of(column: str) -> str:
+    """Return the method of a column."""
+    return column.split(" @")[0]
+
+
 def budgets(records: Iterable[Record]) -> dict[str, set[int]]:
     """Return the budgets each method was run with."""
     found: defaultdict[str, set[int]] = defaultdict(set)

@@ -58,7 +58,7 @@ def by_task(records: Iterable[Record]) -> TextTable:
     header = ["task"]
     for name in names:
         header.append(name)
-        header += [f"{name}, published"] if _method(name) in PAPER_METHODS else []
+        header += [f"{name}, published"] if statistics.method_of(name) in PAPER_METHODS else []
     caption = (
         "Compliance of each method: median over seeds [lowest to highest] / best of all seeds and starts."
         " * marks designs whose physical volume exceeds the limit, with the best compliance at exactly "
@@ -66,10 +66,6 @@ def by_task(records: Iterable[Record]) -> TextTable:
         "evaluations."
     )
     return TextTable(caption, header, rows)
-
-
-def _method(column: str) -> str:
-    return column.split(" @")[0]
 
 
 def _compliance(runs: Sequence[Record]) -> str:
@@ -83,7 +79,7 @@ def _compliance(runs: Sequence[Record]) -> str:
 
 
 def _published(paper: Mapping[str, Mapping[str, Mapping[str, float]]], task: str, column: str) -> list[str]:
-    method = _method(column)
+    method = statistics.method_of(column)
     if method not in PAPER_METHODS:
         return []
     values = [paper[kind][task][method] for kind in ("typical", "best") if task in paper[kind]]
@@ -107,7 +103,7 @@ def summary(records: Sequence[Record], quantity: str, title: str) -> TextTable:
                     f"{kind}, {size} ({len(common)})",
                     name,
                     *_score(errors, name),
-                    *_score(paper, _method(name)),
+                    *_score(paper, statistics.method_of(name)),
                 ]
                 rows.append(row)
     header = [
@@ -147,8 +143,14 @@ def against_published(records: Sequence[Record]) -> TextTable:
         lowest = {task: best_known(task) for task, row in values.items() if all(n in row for n in names)}
         common = {task: value for task, value in lowest.items() if value is not None}
         for name in names if common else ():
+            method, theirs, own = statistics.method_of(name), "", ""
             ratios = [values[task][name] / value for task, value in common.items()]
             spent = median(run["equivalent_evaluations"] for run in by_column[name] if run["task"] in common)
+            if method in PAPER_METHODS:
+                theirs = (
+                    f"{geometric_mean(paper[task][method] / value for task, value in common.items()):.4f}"
+                )
+                own = f"{geometric_mean(values[task][name] / paper[task][method] for task in common):.4f}"
             row = [
                 f"{size} ({len(common)})",
                 name,
@@ -157,13 +159,9 @@ def against_published(records: Sequence[Record]) -> TextTable:
                 f"{max(ratios):.3f}",
                 str(sum(ratio <= 1.01 for ratio in ratios)),
                 str(sum(ratio < 1.0 for ratio in ratios)),
+                *(theirs, own),
             ]
-            if _method(name) in PAPER_METHODS:
-                theirs = {task: paper[task][_method(name)] for task in common}
-                own = (values[task][name] / value for task, value in theirs.items())
-                row += [f"{geometric_mean(theirs[task] / value for task, value in common.items()):.4f}"]
-                row += [f"{geometric_mean(own):.4f}"]
-            rows.append(row + [""] * (9 - len(row)))
+            rows.append(row)
     header = ["tasks", "method", "spent a run", "over best published", "worst", "within 1 %", "below"]
     header += ["published, typical", "over own published"]
     caption = (
