@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ _HEXAHEDRON = (
     *((0, 1, 3, 4), (1, 2, 0, 5), (2, 3, 1, 6), (3, 0, 2, 7)),
     *((4, 7, 5, 0), (5, 4, 6, 1), (6, 5, 7, 2), (7, 6, 4, 3)),
 )
+# the start of the only kind of file that gmsh does not run as a script
+_HEADER = re.compile(rb"\$MeshFormat\r?\n(2\.2|4\.1) [01] \d+\s")
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,8 @@ def read_mesh(path: str | Path, comm: MPI.Comm = MPI.COMM_WORLD) -> TaggedMesh:
 
     started = comm.rank == 0 and not gmsh.isInitialized()
     if started:
-        gmsh.initialize(interruptible=False)  # leaves the handling of Ctrl-C to Python
+        # leaves the handling of Ctrl-C to Python; a file of options can run commands, so none is read
+        gmsh.initialize(readConfigFiles=False, interruptible=False)
     try:
         problem, groups, gdim = _open(gmsh, path) if comm.rank == 0 else (None, None, 0)
         agree(comm, problem)
@@ -128,12 +133,20 @@ def read_mesh(path: str | Path, comm: MPI.Comm = MPI.COMM_WORLD) -> TaggedMesh:
 
 def _open(gmsh: Any, path: Path) -> tuple[str | None, Any, int]:
     """Load a file into gmsh on this rank; return a problem or None, the groups and the dimension."""
+    content = path.read_bytes()
+    if not _HEADER.match(content):
+        return f"{path} is not a mesh file of version 2.2 or 4.1 (gmsh: `Mesh.MshFileVersion`)", None, 0
     gmsh.option.setNumber("General.Terminal", 0)
-    gmsh.model.add(path.stem)
-    try:
-        gmsh.merge(str(path))
-    except Exception as error:  # gmsh raises bare Exception
-        return f"{path} is not a mesh that gmsh can read: {error}", None, 0
+    gmsh.model.add("mesh")
+    # gmsh runs what is not a mesh as a script, chooses by the ending, and runs NAME.msh.opt beside NAME.msh:
+    # it is given the bytes that were checked, in a folder that holds nothing else
+    with tempfile.TemporaryDirectory() as folder:
+        private = Path(folder) / "mesh.msh"
+        private.write_bytes(content)
+        try:
+            gmsh.merge(str(private))
+        except Exception as error:  # gmsh raises bare Exception
+            return f"{path} is not a mesh that gmsh can read: {error}", None, 0
     model = gmsh.model
     dimension = max((dim for dim, _ in model.getEntities() if len(model.mesh.getElements(dim)[0])), default=0)
     if dimension < 2:
