@@ -109,6 +109,11 @@ class Owner:
         self._owned.append(thing)
         return thing
 
+    @property
+    def destroyed(self) -> bool:
+        """Whether `destroy` was called."""
+        return self._destroyed
+
     def destroy(self) -> None:
         """Destroy all that is owned; a second call does nothing.
 

@@ -11,7 +11,8 @@ from ufl.algorithms import expand_derivatives
 
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo._petsc import Owner
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.physics.chain import foreign_state
 from dolfinx_neural_topo.physics.field import Field
 from dolfinx_neural_topo.physics.state import StateProblem
 
@@ -42,6 +43,7 @@ class ReducedFunctional(Owner):
                 f"J must be a UFL form without test or trial functions, got {J!r:.80}; way out: multiply by "
                 "dx"
             )
+        agree(self.comm, foreign_state([J], own=state.states, what="J"))
         self._cases = [i for i, u in enumerate(state.states) if u in J.coefficients()]
         if not self._cases and state.rho not in J.coefficients():
             raise InputError(
@@ -79,6 +81,7 @@ class ReducedFunctional(Owner):
         Note: Collective.
         """
         integral = self._integral(rho)
+        self.state.check_differentiable()
         if self._sensitivity is None:
             self._sensitivity = self._prepare()
         for form, lmbda in zip(self._dJ_du, self._lmbdas, strict=True):
@@ -170,6 +173,7 @@ class Compliance(Owner):
         Note: Collective.
         """
         value = self.value(rho)
+        self.state.check_differentiable()
         if self._sensitivity is None:
             self._sensitivity = self._compile()
         return value, self._sensitivity.assemble()

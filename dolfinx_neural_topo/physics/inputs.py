@@ -12,6 +12,7 @@ from dolfinx import fem
 from mpi4py import MPI
 
 from dolfinx_neural_topo.errors import agree
+from dolfinx_neural_topo.physics.chain import Copies
 from dolfinx_neural_topo.physics.forms import Equation
 
 
@@ -26,6 +27,7 @@ class Change(IntFlag):
     WRITE = auto()  # the density function holds something else than the density given
     SHAPE = auto()
     NAN = auto()
+    COPIED = auto()  # some coefficient is the copy of a solution (a fact, not a change)
 
 
 class Snapshot:
@@ -84,6 +86,9 @@ class Inputs:
         self._bc_values = np.zeros_like(equation.states[0].x.array)
         known = [rho, *equation.states]
         forces = [partial(_array, load) for load in nodal_loads if load is not None]
+        forms = [form for form in (equation.a, equation.residual, *equation.loads) if form is not None]
+        functions = {f for form in forms for f in form.coefficients()} - {*known}
+        self.copies = Copies([*functions, *(load for load in nodal_loads if load is not None)])
         self._rho = Snapshot([lambda: self._given])
         self._matrix = Snapshot(_readers([equation.a, equation.residual], known))
         self._load = Snapshot([self._boundary_values, *forces, *_readers(equation.loads, known)])
@@ -123,6 +128,7 @@ class Inputs:
             (self._matrix.changed(), Change.MATRIX),
             (self._load.changed(), Change.LOAD),
             (self._boundary_values().any(), Change.LIFTED),
+            (self.copies.look(), Change.COPIED),
         ):
             if happened:
                 change |= flag

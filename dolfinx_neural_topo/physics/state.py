@@ -13,6 +13,7 @@ from mpi4py import MPI
 from dolfinx_neural_topo._dolfinx import dg0_cells
 from dolfinx_neural_topo._petsc import Owner, check_prefix, require_real
 from dolfinx_neural_topo.errors import InputError, SolverError, agree
+from dolfinx_neural_topo.physics import chain
 from dolfinx_neural_topo.physics.box_assembly import BoxAssembly, is_worth_while
 from dolfinx_neural_topo.physics.checks import check_conditions, check_density
 from dolfinx_neural_topo.physics.field import Field
@@ -83,7 +84,8 @@ class StateProblem(Owner):
         nodal: list[fem.Function | None] = [nodal_loads] if one else list(nodal_loads or ())  # type: ignore
         self.equation = parse(equation, rho, u, len(nodal))
         self.V, self.states, self.rho = self.equation.V, self.equation.states, rho
-        agree(self.comm, check_conditions(self.V, rho, bcs, nodal))
+        agree(self.comm, check_conditions(self.V, rho, bcs, nodal) or self._check_chain(bcs, nodal))
+        chain.register(self)
         self.mesh, self.bcs = self.V.mesh, list(bcs)
         self.nodal_loads = nodal or [None for _ in self.states]
         self.num_owned_cells = rho.function_space.dofmap.index_map.size_local
@@ -93,7 +95,7 @@ class StateProblem(Owner):
         }
         self.num_solves = self.num_adjoint_solves = 0
         self._inputs = Inputs(self.equation, rho, self.bcs, self.nodal_loads)
-        self._lifted = self._inputs.lifted()
+        self._lifted, self._copied = self._inputs.lifted(), False
         self._fields = [self.own(Field(state)) for state in self.states]
         self._adjoint_load = self.own(Field(fem.Function(self.V)))
         self._a = self.compile(self.equation.a)
@@ -116,6 +118,31 @@ class StateProblem(Owner):
         )
         self._newton: Newton | None = None
         self._box_assembly: BoxAssembly | None = None
+
+    def _check_chain(
+        self, bcs: Sequence[fem.DirichletBC], nodal: Sequence[fem.Function | None]
+    ) -> str | None:
+        forms = [self.equation.a, *self.equation.loads]
+        if self.equation.linear:
+            for form in forms:
+                for u in self.states if form is not None else ():
+                    if u in form.coefficients():
+                        return (
+                            f"equation (a, L) must not hold its own state '{u.name}'; way out: a residual F"
+                        )
+        given = [self.rho, *self.states, *(bc.g for bc in bcs), *(load for load in nodal if load is not None)]
+        return chain.foreign_state([*forms, self.equation.residual], given, what="equation")
+
+    def check_differentiable(self) -> None:
+        """Refuse a gradient where the equation holds a copy of a solution.
+
+        Raises:
+            InputError: It does, as one step of time holds the one before.
+
+        Note: Collective (on an equation that does).
+        """
+        if self._copied:
+            agree(self.comm, self._inputs.copies.problem())
 
     @property
     def u(self) -> fem.Function:
@@ -202,7 +229,7 @@ class StateProblem(Owner):
         if self._destroyed:
             raise InputError(f"state problem '{self.petsc_options_prefix}' was destroyed: make a new one")
         change = self._inputs.receive(rho)
-        self._lifted = bool(change & Change.LIFTED)
+        self._lifted, self._copied = bool(change & Change.LIFTED), bool(change & Change.COPIED)
         if not change & (Change.RHO | Change.MATRIX | Change.LOAD):
             return
         self._inputs.forget()
