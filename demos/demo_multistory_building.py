@@ -33,11 +33,10 @@ from dolfinx_neural_topo import (
     SciPyLBFGSB,
     io,
     minimize,
-    optimize,
+    minimize_multistart,
     plotting,
 )
-from dolfinx_neural_topo.study.multistart import TaskLevels
-from dolfinx_neural_topo.tasks import get_task
+from dolfinx_neural_topo.tasks import coarse, get_task
 from dolfinx_neural_topo.tasks.build import build
 
 comm = MPI.COMM_WORLD
@@ -83,15 +82,13 @@ for name, (variables, method) in methods.items():
 # %% [markdown]
 # ## Many short runs instead of one long one
 #
-# `TaskLevels` is the task with the physics of its own and of coarser grids, all driven by the same fine
+# `coarse.problem` makes the objective of the task on any of `coarse.meshes`, all driven by the same fine
 # density. Costs are counted in solves on the full grid.
 
 # %%
-levels = TaskLevels(task, comm)
-found = optimize.minimize_multistart(
-    levels, budget=EVALUATIONS, seed=SEED, build=lambda ranks: TaskLevels(task, ranks)
+found = minimize_multistart(
+    built.design, coarse.problem(task), meshes=coarse.meshes(task), budget=EVALUATIONS, seed=SEED
 )
-levels.destroy()
 if comm.rank == 0:
     cost = f"{found.evaluations} evaluations that cost {found.equivalent_evaluations:.0f} on the full grid"
     print(f"multi-start      objective {found.objective:.6g} ({cost}). {found.reason}", flush=True)

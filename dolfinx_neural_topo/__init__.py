@@ -29,11 +29,25 @@ _PUBLIC = {
         "DesignDomain",
         "HeavisideProjection",
         "HelmholtzFilter",
+        "SymmetryPlane",
+        "ThreeFieldProjection",
         "VolumeConstrainedSigmoid",
     ),
     "bridge": ("NeuralDesign", "PixelTransfer", "PointTransfer", "SampledTransfer", "TopologyObjective"),
     "networks": ("FourierMLP", "LeanCNN", "PaperCNN", "PixelLogits"),
-    "optimize": ("MMA", "OC", "Adam", "LBFGS", "NLoptMMA", "Result", "SciPyLBFGSB", "minimize"),
+    "optimize": (
+        "GCMMA",
+        "MMA",
+        "OC",
+        "Adam",
+        "Continuation",
+        "LBFGS",
+        "NLoptMMA",
+        "Result",
+        "SciPyLBFGSB",
+        "minimize",
+        "minimize_multistart",
+    ),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 

@@ -68,6 +68,10 @@ class ConeFilter:
         self._row_sums[self._passive] = 1.0
         self._refuse_identity()
 
+    def on(self, domain: DesignDomain) -> ConeFilter:
+        """Return the same filter on another domain. Note: Collective."""
+        return ConeFilter(domain, self.radius)
+
     def apply(self, rho_design: np.ndarray) -> np.ndarray:
         """Filter a density: H rho_design.
 

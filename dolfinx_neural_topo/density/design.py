@@ -79,8 +79,26 @@ class Design:
         self.filter = filter
         self.projection = projection
         self.constraints = tuple(constraints)
+        self.constrain = constrain
         self._volume = constrained_volume(domain, filter, projection, constrain)
         self._sigmoid = VolumeConstrainedSigmoid(domain, volume=self._volume)
+
+    def on(self, functional, domain: DesignDomain) -> Design:
+        """Return a design with the same stages, without further constraints, on another domain.
+
+        Args:
+            functional: Its objective.
+            domain: Its domain.
+
+        Note: Collective.
+        """
+        return Design(
+            functional,
+            domain,
+            filter=None if self.filter is None else self.filter.on(domain),
+            projection=self.projection,
+            constrain=self.constrain,
+        )
 
     def initial(self) -> np.ndarray:
         """Return the constant density that meets the volume constraint, on owned design cells.

@@ -145,9 +145,7 @@ class DesignDomain:
     @property
     def canonical_index(self) -> np.ndarray:
         """Place of each owned cell in the mesh's input, independent of the partition; int64."""
-        index = np.empty(self.num_owned_cells, dtype=np.int64)
-        index[self._cell_dofs] = self.mesh.topology.original_cell_index[: self.num_owned_cells]
-        return index
+        return canonical_index(self.space)
 
     def expand(self, design_values: np.ndarray | float) -> np.ndarray:
         """Fill a density from its design cells: solid cells get 1, void cells 0.
@@ -213,6 +211,14 @@ class DesignDomain:
         if not least < self.volume_fraction < 1.0:
             why = f" because solid cells alone fill {least:.6g}" if least else ""
             raise InputError(f"volume_fraction must lie in ({least:.6g}, 1){why}, got {self.volume_fraction}")
+
+
+def canonical_index(space: dolfinx.fem.FunctionSpace) -> np.ndarray:
+    """Place in the mesh's input of each owned cell, in the order of a DG0 space; int64."""
+    num_owned = space.dofmap.index_map.size_local
+    index = np.empty(num_owned, dtype=np.int64)
+    index[space.dofmap.list[:num_owned, 0]] = space.mesh.topology.original_cell_index[:num_owned]
+    return index
 
 
 def bounding_box(comm, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

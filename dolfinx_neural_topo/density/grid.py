@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dolfinx
 import numpy as np
+from mpi4py import MPI
 
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.density.domain import bounding_box
 from dolfinx_neural_topo.errors import InputError, agree
+
+COARSEST = 4
+"""Cells that a coarser grid has along each axis at least."""
 
 
 class CellGrid:
@@ -43,6 +47,7 @@ class CellGrid:
         self.comm = mesh.comm
         self.mesh = mesh
         self.shape = shape
+        self._corners = bounding_box(self.comm, mesh.geometry.x)
         self.pixels = self._pixels()
         size = int(np.prod(shape))
         counts = sum_replicated(self.comm, np.bincount(self.pixels, minlength=size))
@@ -103,6 +108,49 @@ class CellGrid:
         """
         return self.sum_cells(values) / self.cells_per_pixel
 
+    @classmethod
+    def find(cls, mesh: dolfinx.mesh.Mesh) -> CellGrid | None:
+        """Return the pixels of a mesh that is an evenly spaced grid, or None if it is not.
+
+        Note: Collective.
+        """
+        lines = [_lines(mesh.comm, values) for values in mesh.geometry.x[:, : mesh.topology.dim].T]
+        num_cells = mesh.topology.index_map(mesh.topology.dim).size_global
+        shape = tuple(line.size - 1 for line in lines)
+        steps = [np.diff(line) for line in lines]
+        if (
+            mesh.geometry.dim != mesh.topology.dim
+            or num_cells % np.prod(shape, dtype=np.float64)
+            or any(np.ptp(step) > 1e-6 * step.mean() for step in steps)
+        ):
+            return None
+        try:
+            return cls(mesh, (*shape[2:], *shape[1::-1]))
+        except InputError:
+            return None
+
+    def coarsened(self, factor: int, comm: MPI.Comm | None = None) -> dolfinx.mesh.Mesh | None:
+        """Create the grid with cells `factor` times as wide, as `create_rectangle` and `create_box` make it.
+
+        Args:
+            factor: At least 1; 1 makes the grid itself anew.
+            comm: Communicator of the new mesh, that of this one if None; any part of its ranks.
+
+        Returns:
+            The mesh, or None where a side is no multiple of `factor`, or fewer than `COARSEST` cells would be
+            left along it.
+
+        Note: Collective on `comm`.
+        """
+        counts = np.array([self.shape[-1], self.shape[-2], *self.shape[:-2]])
+        if factor > 1 and (np.any(counts % factor) or np.any(counts // factor < COARSEST)):
+            return None
+        comm = self.comm if comm is None else comm
+        kind = self.mesh.topology.cell_type
+        corners = [corner[: len(counts)].tolist() for corner in self._corners]
+        create = dolfinx.mesh.create_rectangle if len(counts) == 2 else dolfinx.mesh.create_box
+        return create(comm, corners, [int(n) for n in counts // factor], kind)
+
     def _pixels(self) -> np.ndarray:
         """Pixel of each owned cell from its midpoint, never from its number."""
         mesh = self.mesh
@@ -112,7 +160,7 @@ class CellGrid:
         midpoints = np.empty((num_owned, 3))
         cells = np.arange(num_owned, dtype=np.int32)
         midpoints[space.dofmap.list[:num_owned, 0]] = dolfinx.mesh.compute_midpoints(mesh, dim, cells)
-        position = image_coordinates(midpoints, *bounding_box(self.comm, mesh.geometry.x), self.shape)
+        position = image_coordinates(midpoints, *self._corners, self.shape)
         indices = np.clip(np.floor(position).astype(np.int64), 0, np.array(self.shape) - 1)
         return np.ravel_multi_index(tuple(indices.T), self.shape)
 
@@ -135,3 +183,14 @@ def image_coordinates(
     relative = (points[:, :dim] - lower[:dim]) / (upper - lower)[:dim]
     relative[:, 1] = 1.0 - relative[:, 1]
     return relative[:, ::-1] * np.array(shape)
+
+
+def _lines(comm: MPI.Comm, x: np.ndarray) -> np.ndarray:
+    """Distinct coordinates of all ranks, ascending; those closer than rounding count once."""
+
+    def distinct(values: np.ndarray) -> np.ndarray:
+        values = np.sort(values)
+        return values[np.diff(values, prepend=-np.inf) > 1e-9 * scale]
+
+    scale = max(comm.allgather(float(np.abs(x).max(initial=0.0))))
+    return distinct(np.concatenate(comm.allgather(distinct(x))))

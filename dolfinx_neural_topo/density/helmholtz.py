@@ -66,11 +66,18 @@ class HelmholtzFilter(Owner):
         self.domain = domain
         self.radius = float(radius)
         self._prefix = check_prefix(domain.comm, petsc_options_prefix)
+        self._options = dict(petsc_options or {})
         space = fem.functionspace(domain.mesh, ("Lagrange", 1))
         self._K, self._B = self._matrices(space)
         self._cells, self._load = (self.own(vector) for vector in self._B.createVecs())
         self._solution = self.own(self._load.duplicate())
-        self._ksp = self._solver(space, petsc_options or {})
+        self._ksp = self._solver(space, self._options)
+
+    def on(self, domain: DesignDomain) -> HelmholtzFilter:
+        """Return the same filter on another domain, to be destroyed. Note: Collective."""
+        return HelmholtzFilter(
+            domain, self.radius, petsc_options_prefix=self._prefix, petsc_options=self._options
+        )
 
     def apply(self, rho_design: np.ndarray) -> np.ndarray:
         """Filter a density: H rho_design.

@@ -10,7 +10,6 @@ _HOME = {
     "Continuation": "continuation",
     "GCMMA": "gcmma",
     "LBFGS": "lbfgs",
-    "Levels": "multistart",
     "MMA": "mma",
     "NLoptMMA": "nlopt_mma",
     "OC": "oc",

@@ -2,7 +2,7 @@
 
 from dolfinx_neural_topo.physics.functional import Compliance, ReducedFunctional
 from dolfinx_neural_topo.physics.loads import nodal_load
-from dolfinx_neural_topo.physics.material import ramp, simp
+from dolfinx_neural_topo.physics.material import ramp, simp, simp_penalty
 from dolfinx_neural_topo.physics.state import StateProblem
 from dolfinx_neural_topo.physics.verification import random_density, taylor_test
 
@@ -14,5 +14,6 @@ __all__ = [
     "ramp",
     "random_density",
     "simp",
+    "simp_penalty",
     "taylor_test",
 ]

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
 import ufl
+from dolfinx import fem
+from ufl.classes import Power, ScalarValue
+from ufl.corealg.traversal import unique_pre_traversal
+from ufl.domain import extract_unique_domain
 
 
 def simp(rho, *, penalty=3.0, E0=1.0, E_min=1e-9):
@@ -10,7 +17,8 @@ def simp(rho, *, penalty=3.0, E0=1.0, E_min=1e-9):
 
     Args:
         rho: Density, 0 (void) to 1 (solid), dimensionless; a `fem.Function` in DG0 or any UFL scalar.
-        penalty: Exponent, usually 3. A `fem.Constant` can change between solves without recompilation.
+        penalty: Exponent, usually 3; a number becomes a `fem.Constant`, which can change between solves
+            without recompilation (see `simp_penalty`).
         E0: Modulus of the solid, in any unit.
         E_min: Modulus of the void, in the same unit; greater than zero keeps the operator regular.
 
@@ -20,7 +28,37 @@ def simp(rho, *, penalty=3.0, E0=1.0, E_min=1e-9):
     References:
         Sigmund, Morphology-based black and white filters for topology optimization (2007), eq. 2.
     """
-    return E_min + ufl.as_ufl(rho) ** penalty * (E0 - E_min)
+    rho = ufl.as_ufl(rho)
+    domain = extract_unique_domain(rho)
+    if isinstance(penalty, (int, float)) and domain is not None:
+        penalty = fem.Constant(domain, np.float64(penalty))
+    return E_min + rho**penalty * (E0 - E_min)
+
+
+def simp_penalty(rho: fem.Function, forms: Iterable[ufl.Form]) -> fem.Constant | float | None:
+    """Find the exponent that a density has in forms.
+
+    Args:
+        rho: Density.
+        forms: UFL forms.
+
+    Returns:
+        p where rho^p occurs with this exponent alone (a `fem.Constant` can be changed for all of the forms),
+        else None.
+    """
+    exponents = {
+        node.ufl_operands[1]
+        for form in forms
+        for integral in form.integrals()
+        for node in unique_pre_traversal(integral.integrand())
+        if isinstance(node, Power) and node.ufl_operands[0] == rho
+    }
+    if len(exponents) != 1:
+        return None
+    (exponent,) = exponents
+    if isinstance(exponent, fem.Constant):
+        return exponent
+    return float(exponent) if isinstance(exponent, ScalarValue) else None
 
 
 def ramp(rho, *, penalty=8.0, E0=1.0, E_min=1e-9):

@@ -94,12 +94,13 @@ def build(
     return BuiltTask(task, design, grid, domain, state, functional)
 
 
-def create_mesh(task: Task, comm: MPI.Comm) -> dmesh.Mesh:
-    """Create the task's grid of unit squares or cubes.
+def create_mesh(task: Task, comm: MPI.Comm, factor: int = 1) -> dmesh.Mesh:
+    """Create the task's grid of unit squares or cubes, or of cells `factor` times as wide.
 
     Note: Collective.
     """
     corners: list[Any] = [np.zeros(task.dim), np.array(task.shape, dtype=np.float64)]
+    counts = [cells // factor for cells in task.shape]
     if task.dim == 2:
-        return dmesh.create_rectangle(comm, corners, task.shape, dmesh.CellType.quadrilateral)
-    return dmesh.create_box(comm, corners, list(task.shape), dmesh.CellType.hexahedron)
+        return dmesh.create_rectangle(comm, corners, counts, dmesh.CellType.quadrilateral)
+    return dmesh.create_box(comm, corners, counts, dmesh.CellType.hexahedron)

@@ -1,15 +1,74 @@
-"""The same task on a coarser grid, for methods that go from coarse to fine."""
+"""The same task on coarser grids, for methods that go from coarse to fine."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from dolfinx import fem
+from dolfinx import mesh as dmesh
+from mpi4py import MPI
 
 from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.tasks.build import create_mesh
+from dolfinx_neural_topo.tasks.other import Patch
 from dolfinx_neural_topo.tasks.sketch import SMALLEST, Task
+from dolfinx_neural_topo.tasks.states import STATES
+
+FACTORS = (2, 4, 8)
+"""How much larger the cells of coarser grids are, where a task's size allows."""
+
+
+def problem(task: Task, *, penalty: float = 3.0) -> Callable[[dmesh.Mesh], Any]:
+    """Return what makes the objective of a task on one of its `meshes`.
+
+    Args:
+        task: The task.
+        penalty: Exponent of SIMP.
+
+    Returns:
+        Function of a mesh (collective), which returns the functional.
+    """
+
+    def functional(mesh: dmesh.Mesh) -> Any:
+        num_cells = mesh.topology.index_map(task.dim).size_global
+        factor = round((task.num_cells / num_cells) ** (1.0 / task.dim))
+        rho = fem.Function(fem.functionspace(mesh, ("DG", 0)), name="rho")
+        options = {"petsc_options_prefix": f"level{factor}_"}
+        if task.parameters:  # patches keep their place; supports act on those nodes that are left
+            return STATES[task.physics](task, rho, penalty, **options)[1]
+        coarse = task if factor == 1 else coarsen(task, factor)
+        mesh.geometry.x[:] /= factor  # nodal loads and supports are found on unit cells
+        _, made = STATES[task.physics](coarse, rho, penalty, **options)
+        mesh.geometry.x[:] *= factor
+        return made
+
+    return functional
+
+
+def meshes(task: Task) -> Callable[[MPI.Comm], list[dmesh.Mesh]]:
+    """Return what makes the grid of a task and those of larger cells that it can be put on.
+
+    Returns:
+        Function of a communicator (collective), which returns the meshes from fine to coarse.
+    """
+    patches = [value for value in task.parameters.values() if isinstance(value, Patch)]
+    patches += task.parameters.get("openings", ())
+    ends = [end for patch in patches for end in (patch.start, patch.end)]
+    factors = list(
+        itertools.takewhile(
+            lambda factor: _can_be_coarsened(task, factor) and not any(end % factor for end in ends), FACTORS
+        )
+    )
+
+    def made(comm: MPI.Comm) -> list[dmesh.Mesh]:
+        return [create_mesh(task, comm, factor) for factor in (1, *factors)]
+
+    return made
 
 
 def coarsen(task: Task, factor: int) -> Task:
@@ -27,7 +86,7 @@ def coarsen(task: Task, factor: int) -> Task:
         raise InputError(
             f"{task.name} cannot be coarsened: {', '.join(task.parameters)} have no coarser form"
         )
-    if any(cells % factor or cells // factor < SMALLEST for cells in task.shape):
+    if not _can_be_coarsened(task, factor):
         raise InputError(
             f"{task.name} cannot be coarsened by {factor}: each side must be a multiple of it, "
             f"with at least {SMALLEST} coarser cells"
@@ -41,6 +100,10 @@ def coarsen(task: Task, factor: int) -> Task:
         blocks = [n for cells in task.void.shape for n in (cells // factor, factor)]
         void = task.void.reshape(blocks).mean(axis=tuple(range(1, len(blocks), 2))) > 0.5
     return replace(task, shape=shape, fixed=np.unique(fixed, axis=0), load_at=load_at, load=load, void=void)
+
+
+def _can_be_coarsened(task: Task, factor: int) -> bool:
+    return all(cells % factor == 0 and cells // factor >= SMALLEST for cells in task.shape)
 
 
 def _coarser_loads(

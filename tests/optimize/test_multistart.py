@@ -6,8 +6,7 @@ import pytest
 from dolfinx import fem
 from mpi4py import MPI
 
-from dolfinx_neural_topo.bridge import PixelTransfer
-from dolfinx_neural_topo.density import CellGrid, ConeFilter, Design, DesignDomain
+from dolfinx_neural_topo.density import ConeFilter, Design, DesignDomain
 from dolfinx_neural_topo.errors import CheckpointError, InputError, NeuralTopoError, SolverError
 from dolfinx_neural_topo.optimize.multistart import (
     Levels,
@@ -20,7 +19,7 @@ from dolfinx_neural_topo.optimize.multistart import (
 )
 from dolfinx_neural_topo.optimize.multistart.schedule import FINISH_RESERVE
 from dolfinx_neural_topo.optimize.multistart.teams import share
-from dolfinx_neural_topo.physics import Compliance, StateProblem, heat, simp
+from dolfinx_neural_topo.physics import Compliance, StateProblem, heat, ramp, simp, simp_penalty
 
 comm = MPI.COMM_WORLD
 SIZE = 16
@@ -32,44 +31,41 @@ SMALL = Schedule(
 )
 
 
-class HeatLevels(Levels):
-    """A heated square with a sink in the middle of its left edge, on grids of 16, 8 and 4 cells a side."""
+def plate(comm, num_cells=SIZE):
+    corners = [(0.0, 0.0), (float(SIZE), float(SIZE))]
+    kind = dolfinx.mesh.CellType.quadrilateral
+    return dolfinx.mesh.create_rectangle(comm, corners, [num_cells, num_cells], kind)
 
-    def __init__(self, comm):
-        problems = [self._physics(comm, SIZE // factor) for factor in (1, 2, 4)]
-        functional, rho, _ = problems[0]
-        self.grid = CellGrid(rho.function_space.mesh, (SIZE, SIZE))
-        domain = DesignDomain(rho, volume_fraction=0.4)
-        design = Design(functional, domain, filter=ConeFilter(domain, 2.0))
-        coarse = [functional for functional, _, _ in problems[1:]]
-        penalties = [penalty for _, _, penalty in problems]
-        self.states = [functional.state for functional, _, _ in problems]
-        super().__init__(design, coarse, penalties, PixelTransfer(self.grid))
 
-    @staticmethod
-    def _physics(comm, num_cells):
-        corners = [(0.0, 0.0), (float(SIZE), float(SIZE))]
-        kind = dolfinx.mesh.CellType.quadrilateral
-        mesh = dolfinx.mesh.create_rectangle(comm, corners, [num_cells, num_cells], kind)
-        rho = fem.Function(fem.functionspace(mesh, ("DG", 0)))
-        penalty = fem.Constant(mesh, 3.0)
-        V = fem.functionspace(mesh, ("Lagrange", 1))
-        sink = fem.locate_dofs_geometrical(V, lambda x: (x[0] < 1e-9) & (abs(x[1] - SIZE / 2) < 4.1))
-        a = heat.bilinear_form(V, simp(rho, penalty=penalty, E_min=1e-3))
-        L = heat.source(V, fem.Constant(mesh, 1.0 / SIZE**2))
-        state = StateProblem((a, L), rho, bcs=[fem.dirichletbc(0.0, sink, V)], petsc_options_prefix="heat_")
-        return Compliance(state), rho, penalty
+def heated(mesh, material=simp):
+    """A heated square with a sink in the middle of its left edge."""
+    rho = fem.Function(fem.functionspace(mesh, ("DG", 0)))
+    V = fem.functionspace(mesh, ("Lagrange", 1))
+    sink = fem.locate_dofs_geometrical(V, lambda x: (x[0] < 1e-9) & (abs(x[1] - SIZE / 2) < 4.1))
+    a = heat.bilinear_form(V, material(rho, penalty=3.0, E_min=1e-3))
+    L = heat.source(V, fem.Constant(mesh, 1.0 / SIZE**2))
+    state = StateProblem((a, L), rho, bcs=[fem.dirichletbc(0.0, sink, V)], petsc_options_prefix="heat_")
+    return Compliance(state)
 
-    def destroy(self):
-        for state in self.states:
-            state.destroy()
+
+def make_design(comm, mesh=None):
+    functional = heated(plate(comm) if mesh is None else mesh)
+    domain = DesignDomain(functional.state.rho, volume_fraction=0.4)
+    return Design(functional, domain, filter=ConeFilter(domain, 2.0))
 
 
 @pytest.fixture
-def levels():
-    problem = HeatLevels(comm)
-    yield problem
-    problem.destroy()
+def design():
+    made = make_design(comm)
+    yield made
+    made.functional.state.destroy()
+
+
+@pytest.fixture
+def levels(design):
+    made = Levels(design, heated)
+    yield made
+    made.destroy()
 
 
 @pytest.fixture
@@ -78,26 +74,20 @@ def shared_path(tmp_path_factory):
     return comm.bcast(tmp_path_factory.mktemp("multistart") / "run", root=0)
 
 
-def whole(levels, values):
-    return levels.grid.to_image(values)
-
-
-def test_result_obeys_the_volume_and_is_what_a_fresh_problem_finds(levels):
-    found = minimize_multistart(levels, SMALL, build=HeatLevels)
-    fresh = HeatLevels(comm)
-    design = fresh.design(0)
-    assert design.functional.value(found.rho) == pytest.approx(found.objective, rel=1e-12)
-    np.testing.assert_allclose(design.rho_from_design(found.rho_design), found.rho, atol=1e-14)
-    assert found.volume == pytest.approx(design.volume(found.rho), abs=1e-14)
+def test_result_obeys_the_volume_and_is_what_a_fresh_problem_finds(design):
+    found = minimize_multistart(design, heated, schedule=SMALL)
+    fresh = make_design(comm)
+    assert fresh.functional.value(found.rho) == pytest.approx(found.objective, rel=1e-12)
+    np.testing.assert_allclose(fresh.rho_from_design(found.rho_design), found.rho, atol=1e-14)
+    assert found.volume == pytest.approx(fresh.volume(found.rho), abs=1e-14)
     assert found.volume <= 0.4 + 1e-6
-    assert levels.penalty == 3.0
     assert found.history[-1] == found.objective
     assert (np.diff(found.history) <= 0.0).all()
-    fresh.destroy()
+    fresh.functional.state.destroy()
 
 
-def test_every_start_and_promotion_is_recorded_with_its_cost(levels):
-    found = minimize_multistart(levels, SMALL, build=HeatLevels)
+def test_every_start_and_promotion_is_recorded_with_its_cost(design):
+    found = minimize_multistart(design, heated, schedule=SMALL)
     starts_, first, last = ([each for each in found.found if each.stage == stage] for stage in range(3))
     assert [each.start for each in starts_] == [0, 1, 2, 3]
     best = sorted(starts_, key=lambda each: each.objective)[:2]
@@ -110,34 +100,36 @@ def test_every_start_and_promotion_is_recorded_with_its_cost(levels):
     assert found.equivalent_evaluations == pytest.approx(5 + 3 + 8 + last[0].evaluations)
 
 
-def test_a_promotion_on_the_same_level_goes_on_where_it_stopped(levels):
+def test_a_promotion_on_the_same_level_goes_on_where_it_stopped(design):
     """Two rounds of 4 and 8 evaluations are one run of MMA of 12 from the repaired start."""
     schedule = dataclasses.replace(SMALL, rounds=(Round(1, 0, 12),))
     apart = dataclasses.replace(SMALL, rounds=(Round(1, 0, 4), Round(1, 0, 8)))
-    together = minimize_multistart(levels, schedule, seed=3)
-    in_parts = minimize_multistart(levels, apart, seed=3)
+    together = minimize_multistart(design, heated, schedule=schedule, seed=3)
+    in_parts = minimize_multistart(design, heated, schedule=apart, seed=3)
     assert in_parts.objective == pytest.approx(together.objective, rel=ROUNDING)
     assert in_parts.history == pytest.approx(together.history, rel=ROUNDING)
 
 
-def test_a_seed_is_a_run(levels):
-    one, same, other = (minimize_multistart(levels, SMALL, seed=seed, build=HeatLevels) for seed in (1, 1, 2))
+def test_a_seed_is_a_run(design):
+    one, same, other = (minimize_multistart(design, heated, schedule=SMALL, seed=seed) for seed in (1, 1, 2))
     assert one.objective == pytest.approx(same.objective, rel=ROUNDING)
     np.testing.assert_allclose(one.rho, same.rho, atol=100 * ROUNDING)
     assert [each.objective for each in one.found[:4]] == [each.objective for each in same.found[:4]]
     assert len({each.objective for each in (*one.found[:4], *other.found[:4])}) == 8
 
 
-def test_any_split_finds_the_same(levels):
-    alone = HeatLevels(MPI.COMM_SELF)
-    serial = minimize_multistart(alone, SMALL, seed=1)
-    split = minimize_multistart(levels, SMALL, seed=1, build=HeatLevels)
+def test_any_split_finds_the_same(design):
+    alone = make_design(MPI.COMM_SELF)
+    serial = minimize_multistart(alone, heated, schedule=SMALL, seed=1)
+    split = minimize_multistart(design, heated, schedule=SMALL, seed=1)
     for one, two in zip(serial.found, split.found, strict=True):
         assert (one.start, one.stage, one.evaluations) == (two.start, two.stage, two.evaluations)
         assert two.objective == pytest.approx(one.objective, rel=1e-6)
     assert [each.objective for each in split.found[:4]] == [each.objective for each in serial.found[:4]]
-    np.testing.assert_allclose(whole(levels, split.rho), whole(alone, serial.rho), atol=1e-4)
-    alone.destroy()
+    whole = np.empty_like(serial.rho)
+    whole[alone.cell_index] = serial.rho
+    np.testing.assert_allclose(split.rho, whole[design.cell_index], atol=1e-4)
+    alone.functional.state.destroy()
 
 
 class Killed(Exception):
@@ -145,48 +137,47 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2])
-def test_a_killed_run_goes_on_to_the_same_end(levels, shared_path, stage):
+def test_a_killed_run_goes_on_to_the_same_end(design, shared_path, stage):
     def kill(found):
         if found.stage == stage:
             raise Killed
 
-    untouched = minimize_multistart(levels, SMALL, seed=4, build=HeatLevels)
+    untouched = minimize_multistart(design, heated, schedule=SMALL, seed=4)
     with pytest.raises(Killed):
-        minimize_multistart(levels, SMALL, seed=4, build=HeatLevels, checkpoint=shared_path, callback=kill)
-    before = [state.num_solves for state in levels.states]
-    resumed = minimize_multistart(levels, SMALL, seed=4, build=HeatLevels, checkpoint=shared_path)
+        minimize_multistart(design, heated, schedule=SMALL, seed=4, checkpoint=shared_path, callback=kill)
+    before = design.functional.state.num_solves
+    resumed = minimize_multistart(design, heated, schedule=SMALL, seed=4, checkpoint=shared_path)
     assert resumed.objective == pytest.approx(untouched.objective, rel=ROUNDING)
     assert resumed.history == pytest.approx(untouched.history, rel=ROUNDING)
     np.testing.assert_allclose(resumed.rho, untouched.rho, atol=100 * ROUNDING)
-    if comm.size == 1:  # all jobs run on these states
-        done = [state.num_solves - number for state, number in zip(levels.states, before, strict=True)]
-        left = [each for each in untouched.found if each.stage > stage]
-        assert sum(done) == sum(each.solves for each in left)
+    if comm.size == 1:  # all jobs on the full mesh run on this state
+        left = [each for each in untouched.found if each.stage > stage and each.level == 0]
+        assert design.functional.state.num_solves - before == sum(each.solves for each in left)
 
 
-def test_files_of_another_run_are_refused(levels, shared_path):
-    minimize_multistart(levels, SMALL, seed=4, build=HeatLevels, checkpoint=shared_path)
+def test_files_of_another_run_are_refused(design, shared_path):
+    minimize_multistart(design, heated, schedule=SMALL, seed=4, checkpoint=shared_path)
     with pytest.raises(CheckpointError, match="seed is 4 there and 5 here"):
-        minimize_multistart(levels, SMALL, seed=5, build=HeatLevels, checkpoint=shared_path)
+        minimize_multistart(design, heated, schedule=SMALL, seed=5, checkpoint=shared_path)
 
 
 @pytest.mark.parametrize("parameterization", starts.PARAMETERIZATIONS)
-def test_parameterizations_improve_on_their_starts(levels, parameterization):
-    uniform = levels.design(0).evaluate(levels.design(0).initial(), gradient=False).value
-    found = minimize_multistart(levels, SMALL, parameterization=parameterization, build=HeatLevels)
+def test_parameterizations_improve_on_their_starts(design, parameterization):
+    uniform = design.evaluate(design.initial(), gradient=False).value
+    found = minimize_multistart(design, heated, schedule=SMALL, parameterization=parameterization)
     assert found.objective < 0.5 * uniform
     assert len({each.objective for each in found.found[:4]}) == 4
 
 
 @pytest.mark.parametrize("parameterization", starts.PARAMETERIZATIONS)
-def test_a_promoted_start_goes_on_in_its_own_parameters(levels, shared_path, parameterization):
+def test_a_promoted_start_goes_on_in_its_own_parameters(design, levels, shared_path, parameterization):
     def kill(found):
         if found.stage == 0:
             raise Killed
 
     schedule = dataclasses.replace(SMALL, rounds=(Round(2, 1, 10, repair=2), Round(1, 0, 3)))
-    options = {"parameterization": parameterization, "build": HeatLevels}
-    found = minimize_multistart(levels, schedule, **options)
+    options = {"parameterization": parameterization}
+    found = minimize_multistart(design, heated, schedule=schedule, **options)
     legs = [each for each in found.found if each.stage == 1]
     assert [each.evaluations for each in legs] == [12, 12]
     assert [each.equivalent_evaluations for each in legs] == [3.0, 3.0]
@@ -194,12 +185,14 @@ def test_a_promoted_start_goes_on_in_its_own_parameters(levels, shared_path, par
         assert leg.objective < found.found[leg.start].objective  # same level, same penalty
     assert schedule.cost(levels.weight) == pytest.approx(found.equivalent_evaluations - 3)
     with pytest.raises(Killed):
-        minimize_multistart(levels, schedule, **options, checkpoint=shared_path, callback=kill)
-    resumed = minimize_multistart(levels, schedule, **options, checkpoint=shared_path)
+        minimize_multistart(
+            design, heated, schedule=schedule, **options, checkpoint=shared_path, callback=kill
+        )
+    resumed = minimize_multistart(design, heated, schedule=schedule, **options, checkpoint=shared_path)
     assert resumed.objective == pytest.approx(found.objective, rel=ROUNDING)
 
 
-def test_a_start_that_fails_is_left_out(levels, monkeypatch):
+def test_a_start_that_fails_is_left_out(design, monkeypatch):
     network = starts.PARAMETERIZATIONS["network"]
     calls = []
 
@@ -210,25 +203,26 @@ def test_a_start_that_fails_is_left_out(levels, monkeypatch):
         return network(design, transfer, group, seed)
 
     monkeypatch.setitem(starts.PARAMETERIZATIONS, "network", prepare)
-    found = minimize_multistart(levels, SMALL, build=HeatLevels)
+    found = minimize_multistart(design, heated, schedule=SMALL)
     assert found.found[1].objective == np.inf
     assert "no luck" in found.found[1].reason
     assert 1 not in [each.start for each in found.found[4:]]
     assert np.isfinite(found.objective)
 
 
-def test_no_start_that_works_is_an_error(levels, monkeypatch):
+def test_no_start_that_works_is_an_error(design, monkeypatch):
     def prepare(design, transfer, group, seed):
         raise SolverError("no luck")
 
     monkeypatch.setitem(starts.PARAMETERIZATIONS, "network", prepare)
     with pytest.raises(SolverError, match="No start could be evaluated: no luck"):
-        minimize_multistart(levels, SMALL, build=HeatLevels)
-    assert levels.penalty == 3.0
+        minimize_multistart(design, heated, schedule=SMALL)
+    state = design.functional.state
+    assert simp_penalty(state.rho, [state.equation.a]).value == 3.0
 
 
 @pytest.mark.parametrize("error", [InputError, ArithmeticError])
-def test_an_error_of_one_group_is_raised_on_all_ranks(levels, monkeypatch, error):
+def test_an_error_of_one_group_is_raised_on_all_ranks(design, monkeypatch, error):
     def prepare(design, transfer, group, seed):
         if seed == starts.seed_of(0, 3):
             raise error("a bad start")
@@ -237,7 +231,7 @@ def test_an_error_of_one_group_is_raised_on_all_ranks(levels, monkeypatch, error
     network = starts.PARAMETERIZATIONS["network"]
     monkeypatch.setitem(starts.PARAMETERIZATIONS, "network", prepare)
     with pytest.raises(error if comm.size == 1 else NeuralTopoError, match="a bad start"):
-        minimize_multistart(levels, SMALL, build=HeatLevels)
+        minimize_multistart(design, heated, schedule=SMALL)
 
 
 def test_levels_that_do_not_exist_are_the_coarsest(levels):
@@ -246,9 +240,9 @@ def test_levels_that_do_not_exist_are_the_coarsest(levels):
     assert levels.design(7) is levels.design(2)
 
 
-def test_bad_input(levels):
+def test_bad_input(design, levels):
     with pytest.raises(InputError, match=r"parameterization must be one of.*got 'magic'"):
-        minimize_multistart(levels, SMALL, parameterization="magic")
+        minimize_multistart(design, heated, schedule=SMALL, parameterization="magic")
     with pytest.raises(InputError, match="rounds must keep ever fewer"):
         Schedule((Starts(2, 1),), 1, (Round(3, 0, 4),))
     with pytest.raises(InputError, match="at least one start"):
@@ -257,12 +251,78 @@ def test_bad_input(levels):
         Schedule((Starts(2, 1),), 1, (Round(2, 1, 4),))
     with pytest.raises(InputError, match="rounds with repair must come first"):
         Schedule((Starts(2, 1),), 1, (Round(2, 1, 4), Round(1, 1, 4, repair=2), Round(1, 0, 4)))
-    design = levels.design(0)
-    with pytest.raises(InputError, match="penalties must hold one for the design"):
-        Levels(design, [], [], levels.transfer)
     constrained = Design(design.functional, design.domain, constraints=[(design.functional, 1.0)])
     with pytest.raises(InputError, match="no constraint beside its volume"):
-        Levels(constrained, [], [fem.Constant(design.domain.mesh, 3.0)], levels.transfer)
+        Levels(constrained, heated)
+    with pytest.raises(InputError, match="meshes must be given where the mesh of the design is no evenly"):
+        minimize_multistart(make_design(comm, triangles(comm)[0]), heated)
+
+
+def triangles(comm):
+    """Meshes that are no grids, from fine to coarse."""
+    kind = dolfinx.mesh.DiagonalType.crossed
+    corners = [(0.0, 0.0), (float(SIZE), float(SIZE))]
+    return [dolfinx.mesh.create_rectangle(comm, corners, [n, n], diagonal=kind) for n in (12, 6)]
+
+
+def test_any_mesh_does_where_coarser_ones_are_given():
+    """On several ranks each start has a part of them, and the same mesh there."""
+    design = make_design(comm, triangles(comm)[0])
+    found = minimize_multistart(design, heated, meshes=triangles, schedule=SMALL)
+    uniform = design.evaluate(design.initial(), gradient=False).value
+    assert found.objective < 0.6 * uniform
+    assert found.volume <= 0.4 + 1e-6
+    assert {each.equivalent_evaluations for each in found.found[:2]} == {10 / 4}
+    alone = make_design(MPI.COMM_SELF, triangles(MPI.COMM_SELF)[0])
+    serial = minimize_multistart(alone, heated, meshes=triangles, schedule=SMALL)
+    assert [each.objective for each in found.found[:4]] == [each.objective for each in serial.found[:4]]
+
+
+def test_ranks_work_apart_only_where_the_mesh_can_be_made_again(design):
+    """A function that returns another mesh on fewer ranks: all ranks do one start after the other."""
+
+    def meshes(ranks):
+        return [plate(ranks, SIZE if ranks.size == comm.size else SIZE // 2), plate(ranks, SIZE // 2)]
+
+    found = minimize_multistart(design, heated, meshes=meshes, schedule=SMALL)
+    grid = minimize_multistart(design, heated, schedule=SMALL)
+    assert found.objective == pytest.approx(grid.objective, rel=0.2)  # one level less
+
+
+def test_passive_cells_and_an_error_of_the_problem_reach_all_ranks():
+    fine = heated(plate(comm))
+    edges = {"solid": lambda x: x[0] > SIZE - 1, "void": lambda x: (x[1] > SIZE - 2) & (x[0] < SIZE - 1)}
+    domain = DesignDomain(fine.state.rho, volume_fraction=0.4, **edges)
+    design = Design(fine, domain, filter=ConeFilter(domain, 2.0))
+    found = minimize_multistart(design, heated, schedule=SMALL)
+    assert np.all(found.rho[domain.solid] == 1.0) and np.all(found.rho[domain.void] == 0.0)
+    assert found.volume <= 0.4 + 1e-6
+
+    def broken(mesh):
+        if mesh.topology.index_map(2).size_global < SIZE**2:
+            raise ZeroDivisionError("a coarse mesh")
+        return heated(mesh)
+
+    with pytest.raises(ZeroDivisionError, match="a coarse mesh"):
+        minimize_multistart(design, broken, schedule=SMALL)
+
+
+def test_another_material_is_averaged_by_volume():
+    """RAMP has no exponent: coarser problems see the mean density."""
+
+    def problem(mesh):
+        return heated(mesh, material=ramp)
+
+    fine = problem(plate(comm))
+    domain = DesignDomain(fine.state.rho, volume_fraction=0.4)
+    design = Design(fine, domain, filter=ConeFilter(domain, 2.0))
+    levels = Levels(design, problem)
+    x = design.initial()
+    values = [levels.design(level).evaluate(x, gradient=False).value for level in range(3)]
+    np.testing.assert_allclose(values, values[0], rtol=0.2)
+    assert levels.penalty == 1.0
+    found = minimize_multistart(design, problem, schedule=SMALL)
+    assert found.objective < 0.6 * values[0]
 
 
 def test_presets_follow_the_size():
@@ -270,7 +330,7 @@ def test_presets_follow_the_size():
     assert preset(2**15) is not preset(100)
 
 
-def test_a_budget_buys_starts_beside_a_usual_last_round(levels):
+def test_a_budget_buys_starts_beside_a_usual_last_round(design, levels):
     schedule = dataclasses.replace(SMALL, rounds=(Round(2, 0, 4), Round(1, 0, 100, tolerance=1e-3)))
     assert schedule.cost(levels.weight) == 2 * 10 / 4 + 2 * (12 / 16 + 3 / 4) + 8
     rich, poor = (schedule.fitted(budget, levels.weight) for budget in (80.0, FINISH_RESERVE + 9.0))
@@ -281,16 +341,16 @@ def test_a_budget_buys_starts_beside_a_usual_last_round(levels):
         assert budget - 8 < fitted.cost(levels.weight) + FINISH_RESERVE <= budget
         assert fitted.rounds[-1] == schedule.rounds[-1]
     with pytest.raises(InputError, match=f"budget must be at least {FINISH_RESERVE + 8} equiv.* here, got 4"):
-        minimize_multistart(levels, schedule, budget=4)
+        minimize_multistart(design, heated, schedule=schedule, budget=4)
 
 
 @pytest.mark.parametrize("tolerance", [0.5, 1e-9])
-def test_the_last_round_goes_on_as_long_as_it_gains(levels, tolerance):
+def test_the_last_round_goes_on_as_long_as_it_gains(design, tolerance):
     """It spends less than the budget counts for it, or more, and what it spends is reported."""
     last = Round(1, 0, 3 * FINISH_RESERVE, tolerance=tolerance)
     schedule = dataclasses.replace(SMALL, rounds=(Round(2, 0, 4), last))
     budget = FINISH_RESERVE + 9.0
-    found = minimize_multistart(levels, schedule, budget=budget, build=HeatLevels)
+    found = minimize_multistart(design, heated, schedule=schedule, budget=budget)
     *before, finish = found.found
     assert sum(each.equivalent_evaluations for each in before) == 8.0
     assert found.equivalent_evaluations == 8.0 + finish.evaluations

@@ -1,14 +1,26 @@
+from contextlib import contextmanager
+
 import pytest
 from mpi4py import MPI
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.optimize.multistart import Levels
 from dolfinx_neural_topo.optimize.multistart.schedule import FINISH, FINISH_RESERVE
 from dolfinx_neural_topo.study.methods import METHODS
-from dolfinx_neural_topo.study.multistart import TaskLevels
 from dolfinx_neural_topo.study.run import run
 from dolfinx_neural_topo.tasks import get_task
+from dolfinx_neural_topo.tasks.build import build
+from dolfinx_neural_topo.tasks.coarse import meshes, problem
 
 comm = MPI.COMM_WORLD
+
+
+@contextmanager
+def levels_of(name):
+    task = get_task(name)
+    with build(task, comm) as built:
+        levels = Levels(built.design, problem(task), meshes(task))
+        yield levels
+        levels.destroy()
 
 
 @pytest.mark.parametrize(
@@ -16,36 +28,28 @@ comm = MPI.COMM_WORLD
 )
 def test_coarser_physics_is_nearly_that_of_the_task(name):
     """The same load on larger cells: the stiffness of a coarser grid is a little too high."""
-    levels = TaskLevels(get_task(name), comm)
-    x = levels.design(0).initial()
-    fine, *coarse = (levels.design(level).evaluate(x, gradient=False).value for level in range(3))
     dim = get_task(name).dim
-    assert [levels.weight(level) for level in range(3)] == [1.0, 2.0**-dim, 4.0**-dim]
+    with levels_of(name) as levels:
+        x = levels.design(0).initial()
+        fine, *coarse = (levels.design(level).evaluate(x, gradient=False).value for level in range(3))
+        assert [levels.weight(level) for level in range(3)] == [1.0, 2.0**-dim, 4.0**-dim]
     assert 0.75 * fine < coarse[0] < 1.1 * fine
     assert 0.5 * fine < coarse[1] < 1.2 * fine
-    levels.destroy()
 
 
-def test_a_mechanism_has_coarser_grids_where_its_ports_fit():
-    task = get_task("mechanism_inverter_80x40_0.3")
-    levels = TaskLevels(task, comm)
-    x = levels.design(0).initial()
-    fine, coarse = (levels.design(level).evaluate(x, gradient=False).value for level in range(2))
-    assert levels.num_levels == 2  # a port of two cells
+@pytest.mark.parametrize("name", ["mechanism_inverter_80x40_0.3", "pipe_bend_20x20_0.25"])
+def test_patches_have_coarser_grids_where_they_fit(name):
+    with levels_of(name) as levels:
+        x = levels.design(0).initial()
+        fine, coarse = (levels.design(level).evaluate(x, gradient=False).value for level in range(2))
+        assert levels.num_levels == 2  # ports end at multiples of two cells
     assert fine * coarse > 0.0
     assert abs(coarse - fine) < 0.3 * abs(fine)
-    levels.destroy()
-
-
-def test_flow_is_refused():
-    with pytest.raises(InputError, match="no SIMP material"):
-        TaskLevels(get_task("pipe_bend_32x32_0.25"), comm)
 
 
 def test_sizes_that_cannot_be_halved_have_one_level():
-    levels = TaskLevels(get_task("mbb_beam_25x10_0.5"), comm)
-    assert levels.num_levels == 1
-    levels.destroy()
+    with levels_of("mbb_beam_25x10_0.5") as levels:
+        assert levels.num_levels == 1
 
 
 @pytest.mark.parametrize("method", ["neural-multistart", "linear-multistart", "pixel-multistart"])

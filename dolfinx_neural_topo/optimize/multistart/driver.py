@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from mpi4py import MPI
 
+from dolfinx_neural_topo.density import Design
 from dolfinx_neural_topo.errors import SolverError
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.multistart import jobs
 from dolfinx_neural_topo.optimize.multistart.found import Found
-from dolfinx_neural_topo.optimize.multistart.levels import Levels
+from dolfinx_neural_topo.optimize.multistart.levels import Levels, Meshes, Problem
 from dolfinx_neural_topo.optimize.multistart.schedule import Round, Schedule, preset
 from dolfinx_neural_topo.optimize.multistart.starts import get_parameterization, seed_of
 from dolfinx_neural_topo.optimize.multistart.teams import Job, Teams
@@ -61,28 +61,46 @@ class Multistart:
 
 
 def minimize_multistart(
-    levels: Levels,
-    schedule: Schedule | None = None,
+    design: Design,
+    problem: Problem,
     *,
+    meshes: Meshes | None = None,
+    schedule: Schedule | None = None,
     budget: float | None = None,
     seed: int = 0,
     parameterization: str = "network",
-    build: Callable[[MPI.Comm], Levels] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     callback: Callable[[Found], None] | None = None,
 ) -> Multistart:
     """Minimize by many short starts on coarse physics, of which the best ones are polished on the full mesh.
 
+        def problem(mesh):                      # PDE, boundary conditions, objective: on any mesh
+            rho = fem.Function(fem.functionspace(mesh, ("DG", 0)))
+            ...
+            return dnt.Compliance(state)
+
+        compliance = problem(mesh)
+        domain = dnt.DesignDomain(compliance.state.rho, volume_fraction=0.4)
+        design = dnt.Design(compliance, domain, filter=dnt.ConeFilter(domain, radius=0.04))
+        found = dnt.minimize_multistart(design, problem, budget=140)
+
+    On several ranks independent starts run at the same time, each on a part of the ranks, with a problem of
+    its own.
+
     Args:
-        levels: The problem on all ranks.
+        design: The problem on all ranks.
+        problem: Makes its objective on another mesh: takes a mesh (one of `meshes`) and returns a functional
+            of a DG0 density, as the objective of `design` is one. Called for coarser meshes and on parts of
+            the ranks.
+        meshes: Takes a communicator and returns the mesh of the design, followed by ever coarser meshes of
+            the same region; what it returns is handed to `problem`, and may carry tags. None for an evenly
+            spaced grid of a rectangle or box, which coarsens itself.
         schedule: Starts and promotions; the preset for the number of cells if None.
         budget: Equivalent evaluations planned for; None leaves the schedule as it is. It gets as many starts
             as fit beside a last round of usual length, which then goes on as long as it gains: some runs take
             less and some more (see `Schedule.fitted`). What a run took is in the result.
         seed: Of all starts.
         parameterization: "network", or one of the controls "linear" and "pixels".
-        build: Makes the same problem on another communicator. Then independent starts run at the same time on
-            groups of ranks; None lets all ranks do one after the other.
         checkpoint: Beginning of the paths of files with finished starts, from which the run goes on if they
             exist. The caller removes them.
         callback: Called after each stage with everything it found, on all ranks.
@@ -91,20 +109,25 @@ def minimize_multistart(
         The best design, the same for any number of ranks up to rounding.
 
     Raises:
-        InputError: An unknown parameterization, or a budget too small for the schedule.
+        InputError: An unknown parameterization, a budget too small for the schedule, no `meshes` where the
+            mesh is no grid, or a design with constraints beside the volume.
         CheckpointError: The files belong to another run.
         SolverError: No start could be evaluated.
 
     Note: Collective.
     """
-    run = _Run(levels, schedule, budget, seed, parameterization, build, checkpoint)
-    run.callback = callback
+    levels = Levels(design, problem, meshes)
     try:
-        run.start()
-        run.promote()
-        return run.result()
+        run = _Run(levels, schedule, budget, seed, parameterization, checkpoint)
+        run.callback = callback
+        try:
+            run.start()
+            run.promote()
+            return run.result()
+        finally:
+            run.teams.destroy()
     finally:
-        run.teams.destroy()
+        levels.destroy()
 
 
 class _Run:
@@ -119,7 +142,6 @@ class _Run:
         budget: float | None,
         seed: int,
         parameterization: str,
-        build: Callable[[MPI.Comm], Levels] | None,
         checkpoint: str | os.PathLike[str] | None,
     ):
         num_cells = levels.design(0).domain.num_global_cells
@@ -135,7 +157,7 @@ class _Run:
             "parameterization": parameterization,
             "cells": num_cells,
         }
-        self.teams = Teams(levels, build, None if checkpoint is None else Path(checkpoint), fingerprint)
+        self.teams = Teams(levels, None if checkpoint is None else Path(checkpoint), fingerprint)
         self.found: list[Found] = []
         self.candidates: list[Found] = []
 

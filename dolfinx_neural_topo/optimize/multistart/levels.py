@@ -1,24 +1,35 @@
-"""One design problem with the physics of several meshes."""
+"""One design problem with the physics of several meshes, made from one function."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from dolfinx import fem
+from mpi4py import MPI
 
-from dolfinx_neural_topo.density import Design, PMeanPooling, PooledFunctional
+from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo.density import CellGrid, Design, DesignDomain, PMeanPooling, PooledFunctional
+from dolfinx_neural_topo.density.domain import canonical_index
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
+from dolfinx_neural_topo.physics import simp_penalty
+
+Problem = Callable[[Any], Any]
+Meshes = Callable[[MPI.Comm], Sequence[Any]]
+
+FACTORS = (2, 4, 8)
+"""How much wider the cells of the coarser levels of a structured grid are, where its size allows."""
 
 
 class Levels:
     """A design whose objective can also be had from coarser state problems, cheaply and nearly.
 
     Design variables, filter and volume are those of the fine mesh at every level. Level 0 is the design
-    itself; at level k its density drives `coarse[k - 1]` through a `PMeanPooling`.
+    itself; at level k its density drives the functional of a coarser mesh through a `PMeanPooling`.
 
     Attributes:
         comm: Communicator.
@@ -26,51 +37,49 @@ class Levels:
         order: Canonical order of the design cells.
 
     Args:
-        design: The design on its own mesh, without projection.
-        coarse: Functionals of the same problem on ever coarser meshes on the same ranks, each with its
-            `state`.
-        penalties: Exponents of SIMP in the state problems of the design and of each of `coarse`: objects with
-            `value`, such as `fem.Constant`. All have the same value.
-        transfer: Map from an image to owned cells (`PixelTransfer`, `SampledTransfer`).
-        close: Called by `destroy`, to free what belongs to the problem.
+        design: The design on its own mesh.
+        problem: Makes the objective of the design on another mesh: takes one of `meshes` and returns a
+            functional of a DG0 density.
+        meshes: Takes a communicator and returns the design's mesh followed by ever coarser ones of the same
+            region (or what `problem` takes in place of a mesh). None for a structured grid, which coarsens
+            itself.
 
     Raises:
-        InputError: The numbers of penalties and functionals do not fit, or the design has constraints beside
+        InputError: The mesh is no structured grid and `meshes` is None, or the design has constraints beside
             the volume, which neural starts cannot hold.
 
     Note: Collective.
     """
 
-    def __init__(
-        self,
-        design: Design,
-        coarse: Sequence[Any],
-        penalties: Sequence[Any],
-        transfer: Any,
-        close: Callable[[], None] | None = None,
-    ):
-        if len(penalties) != len(coarse) + 1:
-            raise InputError(
-                f"penalties must hold one for the design and one for each of {len(coarse)} coarser problems, "
-                f"got {len(penalties)}"
-            )
+    def __init__(self, design: Design, problem: Problem, meshes: Meshes | None = None):
         if design.constraints:
             raise InputError(
                 f"design must have no constraint beside its volume, got {len(design.constraints)}; "
                 "way out: minimize by MMA"
             )
         self.comm = design.comm
-        self.transfer = transfer
-        self._penalties = tuple(penalties)
-        self._close = close
+        self._problem, self._meshes = problem, meshes
+        self._grid = CellGrid.find(design.domain.mesh)
+        if meshes is None and self._grid is None:
+            raise InputError(
+                "meshes must be given where the mesh of the design is no evenly spaced grid of a rectangle "
+                "or box: a function of a communicator that returns the mesh and ever coarser ones"
+            )
+        self.transfer = _transfer(design, self._grid)
         self.order = CanonicalOrder(design.comm, design.canonical_index)
-        self._designs = [design]
-        self._weights = [1.0]
-        for functional, penalty in zip(coarse, penalties[1:], strict=True):
+        self._made: list[Any] = []
+        self._designs, self._weights = [design], [1.0]
+        self._penalties = [_penalty(design.functional)]
+        for mesh in self._coarser(self.comm):
+            functional = problem(mesh)
+            self._made.append(functional)
+            penalty = _penalty(functional)
             space = functional.state.rho.function_space
             coarser = copy.copy(design)  # shares domain, filter and volume
-            coarser.functional = PooledFunctional(functional, PMeanPooling(design.domain, space, penalty))
+            pooling = PMeanPooling(design.domain, space, 1.0 if penalty is None else penalty)
+            coarser.functional = PooledFunctional(functional, pooling)
             self._designs.append(coarser)
+            self._penalties.append(penalty)
             self._weights.append(space.dofmap.index_map.size_global / design.domain.num_global_cells)
 
     @property
@@ -80,13 +89,14 @@ class Levels:
 
     @property
     def penalty(self) -> float:
-        """Exponent of SIMP at all levels."""
-        return float(self._penalties[0].value)
+        """Exponent of SIMP at all levels; for another material 1, and setting it does nothing."""
+        return float(getattr(self._penalties[0], "value", 1.0))
 
     @penalty.setter
     def penalty(self, value: float) -> None:
         for penalty in self._penalties:
-            penalty.value = value
+            if isinstance(penalty, fem.Constant):
+                penalty.value = value
 
     def existing(self, level: int) -> int:
         """Return `level`, or the coarsest level there is."""
@@ -100,10 +110,97 @@ class Levels:
         """Return the cells of a level relative to those of the full mesh."""
         return self._weights[self.existing(level)]
 
+    def on(self, comm: MPI.Comm) -> Levels | None:
+        """Make the same problem on another communicator.
+
+        Args:
+            comm: Some of this problem's ranks.
+
+        Returns:
+            The problem, to be destroyed, or None on all ranks where the mesh cannot be made again with its
+            cells in the same order.
+
+        Note: Collective, on `comm` and on all ranks of this problem.
+        """
+        design = self._designs[0]
+        cells = CanonicalOrder(self.comm, design.cell_index)
+        midpoints = np.column_stack([cells.allgather(column) for column in design.domain.midpoints.T])
+        solid, void = cells.allgather(design.domain.solid), cells.allgather(design.domain.void)
+        functional, error, same = None, None, False
+        try:
+            mesh = self._meshes(comm)[0] if self._meshes else self._grid.coarsened(1, comm)  # type: ignore
+            functional = self._problem(mesh)
+            space = functional.state.rho.function_space
+            index = canonical_index(space)
+            own = space.tabulate_dof_coordinates()[: len(index)]
+            tolerance = 1e-6 * np.ptp(midpoints, axis=0).max()
+            same = space.dofmap.index_map.size_global == cells.size and np.allclose(
+                own, midpoints[index], rtol=0.0, atol=tolerance
+            )
+        except Exception as problem:  # the other ranks wait for this one
+            error = problem
+        errors = [each for each in self.comm.allgather(error) if each is not None]
+        if errors:
+            raise error or errors[0]
+        assert functional is not None
+        if not self.comm.allreduce(same, op=MPI.LAND):
+            _destroy(functional)
+            return None
+        domain = DesignDomain(
+            space,
+            volume_fraction=design.domain.volume_fraction,
+            solid=solid[index],
+            void=void[index],
+            symmetry=design.domain.symmetry,
+        )
+        levels = Levels(design.on(functional, domain), self._problem, self._meshes)
+        levels._made.insert(0, functional)
+        return levels
+
     def destroy(self) -> None:
-        """Free what belongs to the problem. Note: Collective."""
-        if self._close is not None:
-            self._close()
+        """Free the state problems made here, not that of the design. Note: Collective."""
+        for functional in self._made:
+            _destroy(functional)
+        self._made = []
+
+    def _coarser(self, comm: MPI.Comm) -> Iterator[Any]:
+        """Yield the coarser meshes, finest first."""
+        if self._meshes is not None:
+            yield from self._meshes(comm)[1:]
+            return
+        assert self._grid is not None
+        for factor in FACTORS:
+            mesh = self._grid.coarsened(factor)
+            if mesh is None:
+                return
+            yield mesh
+
+
+def _penalty(functional: Any) -> fem.Constant | float | None:
+    """Find the exponent of SIMP in the equation of a functional's state."""
+    equation = functional.state.equation
+    forms = [equation.a, *filter(None, equation.loads), *filter(None, [equation.residual])]
+    return simp_penalty(functional.state.rho, forms)
+
+
+def _transfer(design: Design, grid: CellGrid | None) -> Any:
+    """Return a map from pixels as fine as the cells."""
+    from dolfinx_neural_topo.bridge import PixelTransfer, SampledTransfer  # loads torch
+
+    if grid is not None:
+        return PixelTransfer(grid)
+    domain = design.domain
+    dim = domain.mesh.topology.dim
+    lower, upper = domain.bounding_box()
+    volume = float(sum_replicated(domain.comm, domain.cell_volumes.sum()))
+    width = (volume / domain.num_global_cells) ** (1.0 / dim)
+    counts = [max(1, round(extent / width)) for extent in (upper - lower)[:dim]]
+    return SampledTransfer(domain, (*counts[2:], *counts[1::-1]))
+
+
+def _destroy(functional: Any) -> None:
+    functional.destroy()
+    functional.state.destroy()
 
 
 class StartingAt:

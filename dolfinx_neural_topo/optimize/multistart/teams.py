@@ -20,12 +20,13 @@ Job = Callable[[Levels, Found], Found]
 class Teams:
     """Runs jobs on as many groups of ranks as there are jobs, each group with a problem of its own.
 
+    Where the problem cannot be made again on a part of the ranks, all ranks do one job after the other.
+
     A job sees its group's problem and nothing else, so that what it finds does not depend on the split (but
     for rounding, where groups differ in size). What is found is written to a file at once.
 
     Args:
         levels: The problem on all ranks.
-        build: Makes the same problem on another communicator; None does all jobs on all ranks, one by one.
         checkpoint: Beginning of the paths of the jobs' files, or None to write none.
         fingerprint: JSON-able values that tell this run from others.
     """
@@ -33,15 +34,14 @@ class Teams:
     def __init__(
         self,
         levels: Levels,
-        build: Callable[[MPI.Comm], Levels] | None,
         checkpoint: Path | None,
         fingerprint: dict[str, Any],
     ):
         self.comm = levels.comm
-        self._build = build
         self._checkpoint = checkpoint
         self._fingerprint = fingerprint
         self._problems: dict[int, Levels] = {1: levels}
+        self._splits = True
         self._comms: list[MPI.Comm] = []
         self._holder: dict[tuple[int, int], int] = {}
         self._held: dict[tuple[int, int], dict[str, Array]] = {}
@@ -66,11 +66,11 @@ class Teams:
         stage = before[0].stage + 1
         found = self._read(stage, before)
         todo = [k for k, each in enumerate(before) if each.start not in found]
-        num_groups = max(1, min(len(todo), self.comm.size)) if self._build else 1
+        num_groups = self._prepare(max(1, min(len(todo), self.comm.size)))
         group = self.comm.rank * num_groups // self.comm.size
+        levels = self._problems[num_groups]
         mine, trouble, cause = [], None, None
         try:
-            levels = self._problem(num_groups, group)
             for k in share(todo, costs, num_groups)[group]:
                 mine.append(self._keep(job(levels, before[k]), levels.comm))
         except NeuralTopoError as error:
@@ -110,14 +110,19 @@ class Teams:
             return None
         return self._checkpoint.with_name(f"{self._checkpoint.name}-stage{stage}-start{start}.npz")
 
-    def _problem(self, num_groups: int, group: int) -> Levels:
-        """Return the problem of a group, made when first needed."""
+    def _prepare(self, num_groups: int) -> int:
+        """Make the problems of groups when first needed; return how many groups there are then."""
+        if not self._splits:
+            return 1
         if num_groups not in self._problems:
-            assert self._build is not None
-            comm = self.comm.Split(group, self.comm.rank)
+            comm = self.comm.Split(self.comm.rank * num_groups // self.comm.size, self.comm.rank)
             self._comms.append(comm)
-            self._problems[num_groups] = self._build(comm)
-        return self._problems[num_groups]
+            levels = self._problems[1].on(comm)
+            if levels is None:  # all ranks do one job after the other
+                self._splits = False
+                return 1
+            self._problems[num_groups] = levels
+        return num_groups
 
     def _keep(self, found: Found, comm: MPI.Comm) -> Found:
         """Hold the vectors on the root of the group, and write the file there."""
