@@ -233,6 +233,16 @@ def test_groups_that_overlap_are_complete(folder, order, partitions, version, bi
         tagged.ds("middle")
 
 
+def test_second_order_meshes_are_written_for_paraview(folder):
+    tagged = plate(folder / "a.msh", order=2)
+    u = fem.Function(fem.functionspace(tagged.mesh, ("Lagrange", 2, (2,))), name="u")
+    u.interpolate(lambda x: np.stack([x[0] ** 2, x[1]]))
+    density = fem.Function(fem.functionspace(tagged.mesh, ("DG", 0)), name="density")
+    io.write_paraview(folder / "a.xdmf", density, u)
+    text = (folder / "a.xdmf").read_text()
+    assert 'Name="u" AttributeType="Vector" Center="Node"' in text and "Triangle_6" in text
+
+
 def test_integrals_between_cells_see_the_other_rank(folder):
     tagged = plate(folder / "a.msh")
     density = fem.Function(fem.functionspace(tagged.mesh, ("DG", 0)))
