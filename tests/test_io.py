@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import gmsh
 import numpy as np
 import pytest
 import ufl
@@ -259,3 +260,151 @@ def test_stl_is_watertight_after_rounding_to_its_floats(folder):
 def test_stl_of_nothing_is_refused(folder):
     with pytest.raises((InputError, RuntimeError), match="lower the level"):
         io.write_stl(folder / "part.stl", density_on(box(BOXES[0]), lambda x: 0.1))
+
+
+# --- meshes
+# --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "volume", "cells", "facets"),
+    [
+        ("heat_sink", np.pi, {"plate": 8344}, {"sink": np.radians(40), "rim": np.radians(320)}),
+        (
+            "l_bracket",
+            0.64 + 0.15**2 * (1 - np.pi / 4) - 3 * np.pi * 0.05**2,
+            {"web": 4362, "rings": 474},
+            {"load": 0.1 * np.pi},
+        ),
+        ("l_domain", 0.64, {"design": 2873, "pad": 16}, {"clamp": 0.4, "load": 0.06}),
+        ("bracket_3d", None, {"block": 7255, "bushes": 1022}, {"bore": 2 * np.pi * 0.14 * 0.5}),
+    ],
+)
+def test_committed_meshes_have_their_groups(name, volume, cells, facets):
+    tagged = io.read_mesh(MESHES / f"{name}.msh")
+    for group, number in cells.items():
+        assert comm.allreduce(int(tagged.owned_cells(group).sum())) == number
+        assert set(np.flatnonzero(tagged.owned_cells(group))) <= set(tagged.cells(group))
+    for group, size in facets.items():
+        assert integral(1.0 * tagged.ds(group)) == pytest.approx(size, rel=0.02)
+        assert comm.allreduce(len(tagged.facets(group))) > 0
+    if volume is not None:
+        assert integral(1.0 * ufl.dx(tagged.mesh)) == pytest.approx(volume, rel=2e-3)
+
+
+def test_absent_group_is_named_beside_those_present():
+    tagged = io.read_mesh(MESHES / "l_bracket.msh")
+    with pytest.raises(InputError, match="no group of facets named 'support'; it has 'bolts', 'load'"):
+        tagged.facets("support")
+    with pytest.raises(InputError, match="no group of cells named 'steel'; it has 'web', 'rings'"):
+        tagged.cells("steel")
+    with pytest.raises(InputError, match="named 'web'"):
+        tagged.ds("web")
+
+
+HEADER = "$MeshFormat\n2.2 0 8\n$EndMeshFormat\n"
+
+
+def msh(nodes, elements):
+    """Text of a version 2.2 file; elements are (type, physical group, nodes...)."""
+    lines = [f"{k} {x} {y} {z}" for k, (x, y, z) in enumerate(nodes, start=1)]
+    text = HEADER + f"$Nodes\n{len(nodes)}\n" + "\n".join(lines) + "\n$EndNodes\n"
+    lines = [
+        f"{k} {kind} 2 {tag} 1 " + " ".join(map(str, ns))
+        for k, (kind, tag, *ns) in enumerate(elements, start=1)
+    ]
+    return text + f"$Elements\n{len(elements)}\n" + "\n".join(lines) + "\n$EndElements\n"
+
+
+SQUARE = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (2, 0, 0), (2, 1, 0)]
+FLAT = [*SQUARE[:4], (0.5, 0.0, 0)]
+CUBE = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (msh(SQUARE, [(2, 0, 1, 2, 3), (2, 0, 1, 3, 4)]), "no cells are in a physical group"),
+        (msh(SQUARE, [(2, 1, 1, 2, 3), (2, 1, 1, 3, 4), (3, 1, 2, 5, 6, 3)]), "mixed cells .triangles and"),
+        (msh(SQUARE, [(2, 1, 1, 2, 3), (2, 1, 1, 3, 4), (2, 1, 2, 6, 5)]), "1 of 3 cells are inverted"),
+        (msh(SQUARE, [(3, 1, 1, 2, 4, 3)]), "1 of 1 cells are inverted or self-intersecting"),
+        (msh(FLAT, [(2, 1, 1, 2, 3), (2, 1, 1, 3, 4), (2, 1, 1, 5, 2)]), "1 of 3 cells have no volume"),
+        (msh(CUBE, [(5, 1, 5, 6, 7, 8, 1, 2, 3, 4)]), "1 of 1 cells are inverted"),
+        (msh(CUBE, [(4, 1, 1, 2, 3, 5), (4, 1, 1, 3, 2, 5)]), "1 of 2 cells are inverted"),
+        (msh(CUBE[:6], [(6, 1, 1, 2, 4, 5, 6, 3)]), "cells of gmsh type 6; expected"),
+        (msh(CUBE, [(2, 1, 1, 2, 7)]), "surface in space"),
+        (msh(SQUARE, [(1, 1, 1, 2)]), "neither triangles"),
+        ("solid nonsense", "not a mesh file of version 2.2 or 4.1"),
+    ],
+    ids=["bare", "mixed", "turned", "bow-tie", "flat", "flipped", "tets", "prism", "shell", "bar", "text"],
+)  # fmt: skip
+def test_unusable_meshes_are_refused(folder, text, message):
+    if comm.rank == 0:
+        (folder / "bad.msh").write_text(text)
+    comm.barrier()
+    with pytest.raises(InputError, match=message):
+        io.read_mesh(folder / "bad.msh")
+
+
+COMMAND = 'SystemCall "touch ran";\nSyncModel;\n'
+
+
+@pytest.mark.parametrize("start", ["", "$Comments\n$EndComments\n", " ", "$MeshFormat\n", "$NOD\n"])
+def test_a_script_named_as_a_mesh_is_not_run(folder, start, monkeypatch):
+    monkeypatch.chdir(folder)
+    if comm.rank == 0:
+        Path("evil.msh").write_text(start + COMMAND)
+    comm.barrier()
+    with pytest.raises(InputError, match="not a mesh file of version"):
+        io.read_mesh("evil.msh")
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize("name", ["a.msh", "a.geo", "a.pos", "a.stl", "a.py", "a.m4"])
+def test_neither_the_ending_nor_options_beside_a_mesh_run_commands(folder, name, monkeypatch):
+    monkeypatch.chdir(folder)
+    if comm.rank == 0:
+        Path(name).write_text(msh(SQUARE[:4], [(2, 1, 1, 2, 3), (2, 1, 1, 3, 4)]) + COMMAND)
+        Path(name + ".opt").write_text(COMMAND)
+    comm.barrier()
+    assert integral(1.0 * ufl.dx(io.read_mesh(name).mesh)) == pytest.approx(1.0, rel=1e-12)
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"), [(1, "in no physical group"), (3, "in more than one physical group")]
+)
+def test_each_cell_must_be_in_one_group(folder, groups, message):
+    if comm.rank == 0:
+        gmsh.initialize(interruptible=False)
+        gmsh.option.setNumber("General.Terminal", 0)
+        gmsh.option.setNumber("Mesh.SaveAll", 1)
+        for k in range(2):
+            gmsh.model.occ.addRectangle(k, 0, 0, 1, 1)
+        gmsh.model.occ.fragment([(2, 1)], [(2, 2)])
+        gmsh.model.occ.synchronize()
+        for group in ([1], [1, 2], [2])[:groups]:
+            gmsh.model.addPhysicalGroup(2, group)
+        gmsh.model.mesh.generate(2)
+        gmsh.write(str(folder / "groups.msh"))
+        gmsh.finalize()
+    comm.barrier()
+    with pytest.raises(InputError, match=message):
+        io.read_mesh(folder / "groups.msh")
+
+
+def test_hexahedra_and_unnamed_groups_are_read(folder):
+    if comm.rank == 0:
+        nodes = [*CUBE, (2, 0, 0), (2, 1, 0), (2, 0, 1), (2, 1, 1)]
+        two = [(5, 7, 1, 2, 3, 4, 5, 6, 7, 8), (5, 7, 2, 9, 10, 3, 6, 11, 12, 7)]
+        (folder / "hexes.msh").write_text(msh(nodes, two))
+    comm.barrier()
+    tagged = io.read_mesh(folder / "hexes.msh")
+    assert tagged.cell_groups == {"7": 7}
+    assert tagged.facet_groups == {}
+    assert integral(1.0 * ufl.dx(tagged.mesh)) == pytest.approx(2.0, rel=1e-12)
+
+
+def test_absent_mesh_file():
+    with pytest.raises(FileNotFoundError, match=r"no mesh file .*nowhere.msh"):
+        io.read_mesh("nowhere.msh")
