@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import ufl
 from dolfinx import fem
+from expected import above, below, expect, near
 from mpi4py import MPI
 
 from dolfinx_neural_topo import (
@@ -51,7 +52,7 @@ FULL = (
 )  # on a finer mesh: meshes/bracket_3d.py --size 0.04 --out meshes/bracket_3d_fine.msh
 MESH = "bracket_3d_fine.msh" if FULL else "bracket_3d.msh"
 RADIUS = 0.09 if FULL else 0.12
-EVALUATIONS = 120 if FULL else 50
+EVALUATIONS = 120 if FULL else 36
 VOLUME_FRACTION = 0.25
 
 # %% [markdown]
@@ -82,7 +83,6 @@ for name, u in zip(pulls, state.states, strict=True):
     u.name = f"displacement_{name}"
 compliance = Compliance(state, weights=[0.5, 0.5])
 orders = taylor_test(compliance)
-assert orders.min() > 1.9
 
 # %% [markdown]
 # ## The design
@@ -121,12 +121,15 @@ io.write_paraview(output / "bracket_3d.xdmf", density, *state.states)
 # %%
 uniform = compliance.value(design.rho_from_design(domain.expand(design.initial()))) * domain.num_copies
 solid = comm.allreduce(float(domain.cell_volumes[result.rho > 0.5].sum())) * domain.num_copies
-assert abs(result.volume - VOLUME_FRACTION) < 1e-4
-assert result.objective < 0.35 * uniform
 assert np.all(result.rho[domain.solid] == 1.0)
-
-if comm.rank == 0:
-    print(f"uniform density: {uniform:.2f}; STL volume {surface.volume:.4f}")
-    assert surface.is_watertight
-    assert abs(surface.volume - solid) < 0.2 * solid
+assert surface is None or surface.is_watertight
 state.destroy()
+expect(
+    comm,
+    {
+        "Taylor order": (orders.min(), *above(1.9)),
+        "volume": (result.volume, *near(VOLUME_FRACTION, 4e-4)),
+        "compliance / uniform": (result.objective / uniform, *below(0.05)),
+        "volume of the STL / dense cells": (surface.volume / solid if surface else 1.0, *near(1.0, 0.2)),
+    },
+)

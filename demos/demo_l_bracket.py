@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import ufl
 from dolfinx import fem
+from expected import below, expect, near
 from mpi4py import MPI
 
 from dolfinx_neural_topo import (
@@ -50,7 +51,7 @@ comm = MPI.COMM_WORLD
 here = Path(__file__).parent
 output = here / "output"
 FULL = "--full" in sys.argv
-EVALUATIONS = 300 if FULL else 80
+EVALUATIONS = 300 if FULL else 50
 VOLUME_FRACTION = 0.45
 
 # %% [markdown]
@@ -118,10 +119,10 @@ io.write_paraview(output / "l_bracket.xdmf", *fields.values(), state.u, von_mise
 
 # %%
 uniform = compliance.value(design.rho_from_design(domain.expand(design.initial())))
-for result in results.values():
-    assert abs(result.volume - VOLUME_FRACTION) < 1e-4
-    assert result.objective < 0.35 * uniform
+numbers = {}
+for name, result in results.items():
+    numbers[f"{name}, volume"] = result.volume, *near(VOLUME_FRACTION, 2e-4)
+    numbers[f"{name} / uniform"] = result.objective / uniform, *below(0.2)
     assert np.all(result.rho[domain.solid] == 1.0) and np.all(result.rho[domain.void] == 0.0)
-if not FULL:
-    assert np.isclose(results["optimality criteria"].objective, 124.74, rtol=1e-2)
 state.destroy()
+expect(comm, numbers)

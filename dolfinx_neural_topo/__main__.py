@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 
@@ -46,15 +48,25 @@ def _tasks(arguments: argparse.Namespace) -> None:
 def _add_run(commands) -> None:
     from dolfinx_neural_topo.study.methods import METHODS
 
-    listed = "\n".join(f"  {name:<16}{method.description}" for name, method in METHODS.items())
+    width = max(map(len, METHODS)) + 4
+    columns = shutil.get_terminal_size().columns
+    listed = "\n".join(
+        textwrap.fill(
+            method.description,
+            columns,
+            initial_indent=f"  {name:<{width - 2}}",
+            subsequent_indent=" " * width,
+        )
+        for name, method in METHODS.items()
+    )
     parser = commands.add_parser(
         "run",
         help="design one task by one method",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"methods:\n{listed}\n\nThe last line of standard output is the record as one JSON object.",
+        epilog=f"methods:\n{listed}",
     )
     parser.add_argument("task", metavar="TASK", help="listed name, or FAMILY_WxH_V for any size")
-    parser.add_argument("--method", default="cnn-lbfgs", metavar="NAME", help="%(default)s; see below")
+    parser.add_argument("--method", default="cnn-lbfgs", metavar="NAME", help="see below (%(default)s)")
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the network's weights (%(default)s)"
     )
@@ -65,11 +77,12 @@ def _add_run(commands) -> None:
     parser.add_argument(
         "--out", metavar="DIR", help="folder for result.json, density.npz, pictures, history.csv"
     )
+    parser.add_argument("--json", action="store_true", help="end with the record as one line of JSON")
     parser.set_defaults(command=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from dolfinx_neural_topo.study.run import run, summary
+    from dolfinx_neural_topo.study.run import describe, run, summary
 
     record = run(
         arguments.task,
@@ -79,14 +92,18 @@ def _run(arguments: argparse.Namespace) -> None:
         start=arguments.start,
         out=arguments.out,
     )
-    _print(json.dumps(summary(record), allow_nan=False))
+    _print(json.dumps(summary(record), allow_nan=False) if arguments.json else describe(record))
 
 
 def _add_study(commands) -> None:
     parser = commands.add_parser("study", help="run many (task, method, seed); continues what is there")
     parser.add_argument("--tasks", default="*", metavar="PATTERN", help="patterns, separated by commas (all)")
     parser.add_argument(
-        "--methods", nargs="+", default=["cnn-lbfgs", "mma", "oc", "pixel-lbfgs"], metavar="NAME"
+        "--methods",
+        nargs="+",
+        default=["cnn-lbfgs", "mma", "oc", "pixel-lbfgs"],
+        metavar="NAME",
+        help="as for run (the paper's four: cnn-lbfgs mma oc pixel-lbfgs)",
     )
     parser.add_argument("--seeds", default="0", metavar="0-4", help="of the networks (%(default)s)")
     parser.add_argument(
@@ -156,7 +173,7 @@ def _add_profile(commands) -> None:
         metavar="NAME",
         help="as for run, or 'evaluate': no network, no optimizer (%(default)s)",
     )
-    parser.add_argument("--evaluations", type=int, default=12, metavar="N", help="%(default)s")
+    parser.add_argument("--evaluations", type=int, default=12, metavar="N", help="how many (%(default)s)")
     parser.add_argument("--solver", metavar="NAME", help="direct, gmg or amg (chosen by size)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.set_defaults(command=_profile)

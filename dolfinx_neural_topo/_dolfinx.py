@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 
+import basix.ufl
 import dolfinx.fem.petsc as fem_petsc
 import numpy as np
+import ufl
 from dolfinx import fem
-from dolfinx.mesh import meshtags
+from dolfinx.graph import adjacencylist
+from dolfinx.io.utils import distribute_entity_data
+from dolfinx.mesh import (
+    GhostMode,
+    Mesh,
+    MeshTags,
+    create_cell_partitioner,
+    create_mesh,
+    meshtags_from_entities,
+)
 from petsc4py import PETSc
 
 
@@ -83,21 +95,33 @@ def dg0_cells(space: fem.FunctionSpace) -> np.ndarray:
     return cell_of_dof
 
 
-def mesh_from_gmsh(model, comm, gdim: int):
-    """Distribute the mesh of a gmsh model that rank 0 holds (None elsewhere), with its physical groups.
+def distribute_mesh(
+    comm, name: str, degree: int, points: np.ndarray, cells: np.ndarray, ghost_mode: GhostMode
+) -> Mesh:
+    """Distribute a mesh that rank 0 holds; the other ranks give arrays without rows.
 
-    Returns:
-        mesh, cell tags, facet tags; the tags are empty where the model has no group of that dimension.
+    Args:
+        comm: Communicator.
+        name: DOLFINx's name of the cells.
+        degree: Degree of the geometry.
+        points: Coordinates of nodes, shape `(n, gdim)`.
+        cells: Nodes of the cells in DOLFINx's order.
+        ghost_mode: Which cells of other ranks a rank sees.
 
     Note: Collective.
     """
-    try:
-        from dolfinx.io import gmsh as reader  # type: ignore[attr-defined]  # since 0.10
-    except ImportError:
-        from dolfinx.io import gmshio as reader
-    data = reader.model_to_mesh(model, comm, 0, gdim=gdim)
-    mesh, cell_tags, facet_tags = data[0], data[1], data[2]  # a tuple in all versions, of growing length
-    if facet_tags is None:
-        nothing = np.empty(0, dtype=np.int32)
-        facet_tags = meshtags(mesh, mesh.topology.dim - 1, nothing, nothing)
-    return mesh, cell_tags, facet_tags
+    element = basix.ufl.element("P", name, degree, basix.LagrangeVariant.equispaced, shape=(points.shape[1],))
+    several = "max_facet_to_cell_links" in inspect.signature(create_mesh).parameters  # since 0.10
+    partitioner = create_cell_partitioner(ghost_mode, *([2] if several else []))
+    return create_mesh(comm, cells=cells, x=points, e=ufl.Mesh(element), partitioner=partitioner)
+
+
+def distribute_tags(mesh: Mesh, dimension: int, entities: np.ndarray, values: np.ndarray) -> MeshTags:
+    """Distribute tags of entities that rank 0 holds, by the input numbers of their nodes in DOLFINx's order.
+
+    Note: Collective.
+    """
+    local, values = distribute_entity_data(mesh, dimension, entities, values.astype(np.int32))
+    mesh.topology.create_connectivity(dimension, 0)
+    mesh.topology.create_connectivity(dimension, mesh.topology.dim)
+    return meshtags_from_entities(mesh, dimension, adjacencylist(local), values.astype(np.int32, copy=False))

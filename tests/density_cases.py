@@ -1,12 +1,15 @@
 """What density and bridge tests share: meshes of each kind, fields that agree between ranks, a functional."""
 
+import tempfile
+from pathlib import Path
+
 import dolfinx
 import gmsh
 import numpy as np
 from mpi4py import MPI
 
-from dolfinx_neural_topo._dolfinx import mesh_from_gmsh
 from dolfinx_neural_topo.density import DesignDomain
+from dolfinx_neural_topo.io import read_mesh
 
 comm = MPI.COMM_WORLD
 CellType = dolfinx.mesh.CellType
@@ -25,21 +28,22 @@ def box(comm, shape=(8, 5, 4), cell_type=CellType.hexahedron):
 
 def gmsh_plate(comm):
     """A 12 x 8 plate with a hole, in triangles of unequal size."""
-    if comm.rank == 0:
-        gmsh.initialize(interruptible=False)
-        gmsh.option.setNumber("General.Terminal", 0)
-        plate, hole = gmsh.model.occ.addRectangle(0, 0, 0, 12, 8), gmsh.model.occ.addDisk(4, 4, 0, 2, 2)
-        gmsh.model.occ.cut([(2, plate)], [(2, hole)])
-        gmsh.model.occ.synchronize()
-        gmsh.model.addPhysicalGroup(2, [tag for _, tag in gmsh.model.getEntities(2)], tag=1)
-        gmsh.option.setNumber("Mesh.MeshSizeMin", 0.4)
-        gmsh.option.setNumber("Mesh.MeshSizeMax", 0.9)
-        gmsh.option.setNumber("Mesh.MeshSizeFromCurvature", 20)
-        gmsh.model.mesh.generate(2)
-    mesh, _, _ = mesh_from_gmsh(gmsh.model if comm.rank == 0 else None, comm, 2)
-    if comm.rank == 0:
-        gmsh.finalize()
-    return mesh
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(comm.bcast(folder, root=0)) / "plate.msh"
+        if comm.rank == 0:
+            gmsh.initialize(interruptible=False)
+            gmsh.option.setNumber("General.Terminal", 0)
+            plate, hole = gmsh.model.occ.addRectangle(0, 0, 0, 12, 8), gmsh.model.occ.addDisk(4, 4, 0, 2, 2)
+            gmsh.model.occ.cut([(2, plate)], [(2, hole)])
+            gmsh.model.occ.synchronize()
+            gmsh.option.setNumber("Mesh.MeshSizeMin", 0.4)
+            gmsh.option.setNumber("Mesh.MeshSizeMax", 0.9)
+            gmsh.option.setNumber("Mesh.MeshSizeFromCurvature", 20)
+            gmsh.model.mesh.generate(2)
+            gmsh.write(str(path))
+            gmsh.finalize()
+        comm.barrier()
+        return read_mesh(path, comm).mesh
 
 
 MESHES = {

@@ -2,10 +2,11 @@
 
 from dolfinx_neural_topo.io.density_file import read_density, write_density
 from dolfinx_neural_topo.io.fields import as_function, cell_mean
-from dolfinx_neural_topo.io.msh import TaggedMesh, read_mesh
+from dolfinx_neural_topo.io.msh import read_mesh
 from dolfinx_neural_topo.io.paraview import ParaViewFile, write_paraview
 from dolfinx_neural_topo.io.stl import write_stl
 from dolfinx_neural_topo.io.surface import Surface, closed_surface
+from dolfinx_neural_topo.io.tagged import TaggedMesh
 
 __all__ = [
     "ParaViewFile",

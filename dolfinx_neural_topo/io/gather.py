@@ -108,19 +108,25 @@ def gather_cell_values(field: fem.Function, gathered: GatheredMesh | None) -> np
     return None if values is None or gathered is None else values[gathered.order]
 
 
-def to_corners(field: fem.Function) -> fem.Function:
-    """Interpolate a scalar or vector function to degree one, so that its values sit at the cell corners.
+def to_nodes(field: fem.Function, degree: int | None = None) -> fem.Function:
+    """Interpolate a scalar or vector function to the degree of the mesh, so that its values sit at the nodes.
+
+    Args:
+        field: The function.
+        degree: Another degree; 1 gives values at the cell corners.
 
     Returns:
-        Function in the continuous P1 or Q1 space of the same value shape.
+        Function in the continuous Lagrange space of that degree and the same value shape.
 
     Note: Collective.
     """
     mesh = field.function_space.mesh
-    linear = fem.Function(fem.functionspace(mesh, ("Lagrange", 1, tuple(field.ufl_shape))), name=field.name)
-    linear.interpolate(field)
-    linear.x.scatter_forward()
-    return linear
+    degree = degree or mesh.ufl_domain().ufl_coordinate_element().degree
+    space = fem.functionspace(mesh, ("Lagrange", degree, tuple(field.ufl_shape)))
+    at_nodes = fem.Function(space, name=field.name)
+    at_nodes.interpolate(field)
+    at_nodes.x.scatter_forward()
+    return at_nodes
 
 
 def gather_corner_values(field: fem.Function, gathered: GatheredMesh | None) -> np.ndarray | None:
@@ -136,7 +142,7 @@ def gather_corner_values(field: fem.Function, gathered: GatheredMesh | None) -> 
     Note: Collective.
     """
     mesh = field.function_space.mesh
-    linear = to_corners(field)
+    linear = to_nodes(field, 1)
     corners = corner_nodes(mesh)
     space = linear.function_space
     width = space.dofmap.index_map_bs

@@ -11,14 +11,15 @@ from dolfinx.mesh import Mesh
 
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.io._ranks import on_rank_zero
-from dolfinx_neural_topo.io.gather import to_corners
+from dolfinx_neural_topo.io.gather import to_nodes
 
 
 class ParaViewFile:
     """An XDMF file of one mesh and fields on it, at one or several times. A context manager.
 
-    Fields with one value a cell (density, von Mises stress) are written on cells, all others at the cell
-    corners. In ParaView choose the reader "Xdmf3 Reader S".
+    Fields with one value a cell (density, von Mises stress) are written on cells, all others at the nodes of
+    the mesh: the cell corners, and the points between them on a mesh of second order. In ParaView choose the
+    reader "Xdmf3 Reader S".
 
     Args:
         path: File to write, ending in .xdmf; its folder is made. An .h5 file appears beside it.
@@ -56,7 +57,7 @@ class ParaViewFile:
             if field.function_space.mesh is not self._mesh:
                 raise InputError(f"field {field.name!r} must live on the mesh the file was opened with")
             by_cell = field.function_space.ufl_element().degree == 0
-            self._file.write_function(field if by_cell else to_corners(field), time)
+            self._file.write_function(field if by_cell else to_nodes(field), time)
 
     def close(self) -> None:
         """Finish the file."""

@@ -53,7 +53,7 @@ class Progress:
             left = min(left, self._seconds - elapsed)
         line = (
             f"evaluation {done}/{self._evaluations}  objective {objective:.6g}  volume {volume:.4f}  "
-            f"{each:.3g} s each  {_duration(left)} left"
+            f"{each:.3g} s each  {duration(left)} left"
         )
         self._stream.write(f"\r\033[K{line}" if self._terminal else f"{line}\n")
         self._stream.flush()
@@ -65,7 +65,7 @@ class Progress:
             self._stream.flush()
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return seconds as h:mm:ss or m:ss."""
     whole = max(0, math.ceil(seconds))
     hours, minutes = divmod(whole // 60, 60)

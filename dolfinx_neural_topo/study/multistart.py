@@ -28,6 +28,7 @@ def multistart_by(parameterization: str) -> Callable[[Job], Outcome]:
                 seed=job.key.seed,
                 parameterization=parameterization,
                 checkpoint=checkpoint,
+                progress=job.progress,
             )
             return Outcome(
                 rho_design=built.grid.to_image(found.rho_design),

@@ -196,3 +196,21 @@ def write_small_picture(path: Path, image: np.ndarray) -> None:
 def summary(record: Record) -> dict[str, Any]:
     """Return a record without its history: one line on a terminal."""
     return {name: value for name, value in record.items() if name != "history"}
+
+
+def describe(record: Record) -> str:
+    """Return what a person wants to know of a run: a few lines on a terminal."""
+    judged = record["analysis"]
+    pieces = f"{judged['components']} piece" + "s" * (judged["components"] != 1)
+    lines = {
+        "objective": f"{record['compliance']:.6g} (analysed anew: {judged['compliance']:.6g})",
+        "volume": f"{record['volume']:.5f} of {record['volume_fraction']:g}"
+        + ", exceeded" * record["volume_exceeded"],
+        "cut": f"{judged['threshold_compliance']:.6g} as solid and void of that volume, in {pieces}",
+        "greyness": f"{judged['greyness']:.3f}",
+        "cost": f"{record['evaluations']} evaluations, worth {record['equivalent_evaluations']:.0f} on the "
+        f"full grid; {record['seconds']:.1f} s",
+        "ended": record["reason"],
+    }
+    title = f"{record['task']} by {record['method']}" + f", seed {record['seed']}" * record["neural"]
+    return "\n".join([title, *(f"  {name:<10} {text}" for name, text in lines.items())])

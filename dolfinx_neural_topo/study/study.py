@@ -78,6 +78,8 @@ def study(keys: Sequence[Key], store: Store, workers: Workers) -> list[Record]:
         KeyboardInterrupt: The user stopped it; running workers are ended first and leave checkpoints.
     """
     with store.writing():
+        for record in store.records():  # a kill may have come between a record and its tidying
+            _tidy(store, Key.of(record))
         todo = missing(keys, store.records())
         table = LiveTable(keys, store.records(), workers.jobs)
         running: list[_Worker] = []
@@ -89,7 +91,7 @@ def study(keys: Sequence[Key], store: Store, workers: Workers) -> list[Record]:
                     running.remove(worker)
                     record = worker.record()
                     store.append(record)
-                    worker.tidy()
+                    _tidy(store, worker.key)
                     table.add(record)
                 table.show([worker.key for worker in running])
                 time.sleep(0.2 if running else 0.0)
@@ -107,7 +109,7 @@ class _Worker:
     def __init__(self, key: Key, store: Store, workers: Workers):
         self.key = key
         self.store = store
-        self.folder = store.folder / "runs" / key.folder
+        self.folder = _folder(store, key)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "result.json").unlink(missing_ok=True)
         ranks = workers.ranks_of(key)
@@ -144,15 +146,6 @@ class _Worker:
         last = (self.folder / "log").read_text(errors="replace").strip().split("\n")[-12:]
         return "\n".join([ended, *last])[-2000:]
 
-    def tidy(self) -> None:
-        """Keep the small picture of a finished run, and nothing else of its folder."""
-        picture = self.folder / "design.png"
-        if picture.exists():
-            self.store.pictures.mkdir(exist_ok=True)
-            picture.replace(self.store.pictures / f"{self.key.folder}.png")
-        if (self.folder / "result.json").exists():
-            shutil.rmtree(self.folder)
-
     def stop(self) -> None:
         """End the run; it writes a checkpoint first if it can."""
         self.process.terminate()
@@ -161,6 +154,22 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def _folder(store: Store, key: Key) -> Path:
+    """Folder in which a run works."""
+    return store.folder / "runs" / key.folder
+
+
+def _tidy(store: Store, key: Key) -> None:
+    """Keep the small picture of a finished run, and nothing else of its folder."""
+    folder = _folder(store, key)
+    picture = folder / "design.png"
+    if picture.exists():
+        store.pictures.mkdir(exist_ok=True)
+        picture.replace(store.pictures / f"{key.folder}.png")
+    if (folder / "result.json").exists():
+        shutil.rmtree(folder)
 
 
 def _run_command(key: Key, folder: Path) -> list[str]:

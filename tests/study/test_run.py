@@ -125,8 +125,38 @@ def test_an_impossible_folder_is_refused_on_all_ranks(folder):
         run(TASK, "oc", evaluations=1, out=folder / "file" / "run")
 
 
-def test_command_line_ends_with_one_json_object(capfd):
-    assert main(["run", TASK, "--method", "oc", "--evaluations", "3"]) == 0
+def test_command_line_ends_in_a_summary(capfd):
+    assert main(["run", TASK, "--method", "lean-cnn-lbfgs", "--evaluations", "3"]) == 0
+    out = capfd.readouterr().out
+    if comm.rank == 0:
+        title, *lines = out.splitlines()
+        assert title == f"{TASK} by lean-cnn-lbfgs, seed 0"
+        assert [line.split()[0] for line in lines] == [
+            "objective",
+            "volume",
+            "cut",
+            "greyness",
+            "cost",
+            "ended",
+        ]
+    else:
+        assert out == ""
+
+
+def test_help_keeps_names_and_descriptions_apart(capfd, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit, match="0"):
+        main(["run", "--help"])
+    out = capfd.readouterr().out
+    if comm.rank == 0:
+        listed = out.partition("methods:\n")[2]
+        assert max(map(len, out.splitlines())) <= 80
+        for name in METHODS:
+            assert f"\n  {name}  " in "\n" + listed
+
+
+def test_command_line_ends_with_one_json_object_if_asked(capfd):
+    assert main(["run", TASK, "--method", "oc", "--evaluations", "3", "--json"]) == 0
     out = capfd.readouterr().out
     if comm.rank == 0:
         record = json.loads(out.splitlines()[-1])

@@ -66,7 +66,11 @@ class TestStudy:
         assert store.path.read_text().startswith(before)
         assert sorted(keys_of(store)) == sorted(plan(TASKS, ["oc", "pixel-lbfgs"], [0], 4))
         assert not list((tmp_path / "runs").iterdir())
+        leftover = tmp_path / "runs" / keys_of(store)[0].folder  # of a kill between a record and its tidying
+        leftover.mkdir()
+        (leftover / "result.json").write_text("{}")
         again = subprocess.run(command(tmp_path), capture_output=True, text=True, check=True)
+        assert not leftover.exists()
         assert again.stdout.count("\n") == 1  # nothing to do
         self.check_report(store, tmp_path / "report")
 

@@ -15,6 +15,7 @@ from dolfinx_neural_topo.density import Design
 from dolfinx_neural_topo.errors import SolverError
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.multistart import jobs
+from dolfinx_neural_topo.optimize.multistart.display import Display
 from dolfinx_neural_topo.optimize.multistart.found import Found
 from dolfinx_neural_topo.optimize.multistart.levels import Levels, Meshes, Problem
 from dolfinx_neural_topo.optimize.multistart.schedule import Round, Schedule, preset
@@ -71,6 +72,7 @@ def minimize_multistart(
     parameterization: str = "network",
     checkpoint: str | os.PathLike[str] | None = None,
     callback: Callable[[Found], None] | None = None,
+    progress: bool | None = None,
 ) -> Multistart:
     """Minimize by many short starts on coarse physics, of which the best ones are polished on the full mesh.
 
@@ -104,6 +106,7 @@ def minimize_multistart(
         checkpoint: Beginning of the paths of files with finished starts, from which the run goes on if they
             exist. The caller removes them.
         callback: Called after each stage with everything it found, on all ranks.
+        progress: True or False to show or hide how far the run is; None shows it on a terminal.
 
     Returns:
         The best design, the same for any number of ranks up to rounding.
@@ -119,10 +122,12 @@ def minimize_multistart(
     levels = Levels(design, problem, meshes)
     try:
         run = _Run(levels, schedule, budget, seed, parameterization, checkpoint)
+        run.display = Display(levels.comm, run.schedule, levels.weight, progress)
         run.callback = callback
         try:
             run.start()
             run.promote()
+            run.display.finish(run.found[-1].reason)
             return run.result()
         finally:
             run.teams.destroy()
@@ -134,6 +139,7 @@ class _Run:
     """State of one run."""
 
     callback: Callable[[Found], None] | None
+    display: Display
 
     def __init__(
         self,
@@ -181,7 +187,7 @@ class _Run:
                 ramp=((0, 1.0),),
             )
         seed = seed_of(self.seed, each.start)
-        return jobs.start(levels, each, leg, repair_level, self.prepare, seed)
+        return jobs.start(levels, each, leg, repair_level, self.prepare, seed, self.display)
 
     def promote(self) -> None:
         """Do all promotions, the last of which is the end of the best design."""
@@ -190,12 +196,19 @@ class _Run:
             if not good:
                 raise SolverError(f"No start could be evaluated: {self.candidates[0].reason}")
             chosen = [replace(self.teams.fetch(each), stage=stage) for each in good[: promotion.keep]]
-            job = self._leg if promotion.repair else jobs.promote
+            job = self._leg if promotion.repair else partial(jobs.promote, display=self.display)
             self._do(partial(job, promotion=promotion), chosen, [1.0] * len(chosen))
 
     def _do(self, job: Job, before: list[Found], costs: list[float]) -> None:
         """Do a job for each of `before`, record what they find, and rank it."""
-        found = self.teams.map(job, before, costs)
+
+        def shown(levels: Levels, each: Found) -> Found:
+            found = job(levels, each)
+            self.display.job(found.objective)
+            return found
+
+        self.display.stage(before[0].stage + 1, len(before), min(len(before), self.levels.comm.size))
+        found = self.teams.map(shown, before, costs)
         self.found += found
         level = self.levels.existing(found[0].level)
         rivals = [each for each in self.candidates if self.levels.existing(each.level) == level]

@@ -10,6 +10,7 @@ from dolfinx_neural_topo.optimize.continuation import Continuation
 from dolfinx_neural_topo.optimize.loop import minimize
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.mma import MMA
+from dolfinx_neural_topo.optimize.multistart.display import Display
 from dolfinx_neural_topo.optimize.multistart.found import Found
 from dolfinx_neural_topo.optimize.multistart.levels import Levels, StartingAt
 from dolfinx_neural_topo.optimize.multistart.polish import Polish, Resumed, pack
@@ -23,7 +24,13 @@ WINDOW = 10
 
 
 def start(
-    levels: Levels, before: Found, leg: Starts, repair_level: int, prepare: Prepare, seed: int
+    levels: Levels,
+    before: Found,
+    leg: Starts,
+    repair_level: int,
+    prepare: Prepare,
+    seed: int,
+    display: Display,
 ) -> Found:
     """Run a start, or a further leg of it, in its own parameters; then MMA from its densities.
 
@@ -34,6 +41,7 @@ def start(
         repair_level: Level of MMA.
         prepare: Parameterization.
         seed: Of this start.
+        display: Where to show the evaluations.
 
     Returns:
         What was found, with infinite objective if the start could not be evaluated.
@@ -42,6 +50,7 @@ def start(
     """
     final = levels.penalty
     design = levels.design(leg.level)
+    display.at(leg.level)
     ramp = [(at, factor * final) for at, factor in leg.ramp if at < leg.evaluations]
     try:
         variables, method = prepare(design, levels.transfer, leg, seed)
@@ -54,11 +63,12 @@ def start(
             method,
             evaluations=leg.evaluations,
             continuation=Continuation(levels, ramp, attribute="penalty"),
+            callbacks=[display.evaluation],
             progress=False,
         )
         levels.penalty = final
         x = first.rho_design[design.domain.design]
-        found = _mma(levels, before, Round(1, repair_level, leg.repair), Polish(), x)
+        found = _mma(levels, before, Round(1, repair_level, leg.repair), Polish(), x, display)
     except SolverError as error:
         return Found(before.start, before.stage + 1, repair_level, reason=str(error), arrays={})
     finally:
@@ -78,34 +88,37 @@ def start(
     )
 
 
-def promote(levels: Levels, before: Found, promotion: Round) -> Found:
+def promote(levels: Levels, before: Found, promotion: Round, display: Display) -> Found:
     """Give a design more evaluations of MMA, which goes on where it stopped if the level is the same.
 
     Args:
         levels: The problem.
         before: The design, with vectors.
         promotion: Level and budget.
+        display: Where to show the evaluations.
 
     Note: Collective.
     """
     assert before.arrays is not None
     same = levels.existing(before.level) == levels.existing(promotion.level)
     method = Resumed(levels, before) if same else Polish()
-    found = _mma(levels, before, promotion, method, levels.order.local(before.arrays["x"]))
+    found = _mma(levels, before, promotion, method, levels.order.local(before.arrays["x"]), display)
     if same and before.objective < found.objective:
         arrays = None if found.arrays is None else found.arrays | {"x": before.arrays["x"]}
         return replace(found, objective=before.objective, volume=before.volume, arrays=arrays)
     return found
 
 
-def _mma(levels: Levels, before: Found, promotion: Round, method: MMA, x: Array) -> Found:
+def _mma(levels: Levels, before: Found, promotion: Round, method: MMA, x: Array, display: Display) -> Found:
     """Run MMA from densities of owned design cells."""
     level = promotion.level
+    display.at(level)
     result = minimize(
         StartingAt(levels.design(level), x),
         method,
         evaluations=promotion.evaluations,
         stop=None if promotion.tolerance is None else RelativeProgress(promotion.tolerance, WINDOW),
+        callbacks=[display.evaluation],
         progress=False,
     )
     arrays, numbers = pack(levels, method, result.x)
