@@ -15,6 +15,7 @@ _PUBLIC = {
     "errors": ("CheckpointError", "InputError", "NeuralTopoError", "ReplicationError", "SolverError"),
     "physics": (
         "Compliance",
+        "Functional",
         "ReducedFunctional",
         "StateProblem",
         "nodal_load",

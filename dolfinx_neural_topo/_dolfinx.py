@@ -16,11 +16,13 @@ from dolfinx.mesh import (
     GhostMode,
     Mesh,
     MeshTags,
+    compute_midpoints,
     create_cell_partitioner,
     create_mesh,
     meshtags_from_entities,
 )
 from petsc4py import PETSc
+from scipy.spatial import cKDTree
 
 
 def create_matrix(a: fem.Form) -> PETSc.Mat:
@@ -31,13 +33,13 @@ def create_matrix(a: fem.Form) -> PETSc.Mat:
     return fem_petsc.create_matrix(a)
 
 
-def assemble_matrix(A: PETSc.Mat, a: fem.Form, bcs: Sequence[fem.DirichletBC]) -> None:
-    """Assemble a bilinear form into a matrix, with rows and columns of `bcs` replaced by the identity.
+def assemble_matrix(A: PETSc.Mat, a: fem.Form, bcs: Sequence[fem.DirichletBC], diagonal: float = 1.0) -> None:
+    """Assemble a bilinear form into a matrix, with a multiple of the identity for `bcs`.
 
     Note: Collective.
     """
     A.zeroEntries()
-    fem_petsc.assemble_matrix(A, a, bcs)  # type: ignore[arg-type]  # a dispatcher, typed as its first case
+    fem_petsc.assemble_matrix(A, a, bcs, diagonal)  # type: ignore[arg-type]  # a dispatcher, typed as its first case
     A.assemble()
 
 
@@ -81,6 +83,42 @@ def geometry_nodes(mesh) -> np.ndarray:
     """
     dofmaps = getattr(mesh.geometry, "dofmaps", None)  # a list since 0.11, for several cell types
     return np.asarray(dofmaps[0] if isinstance(dofmaps, list) else mesh.geometry.dofmap)
+
+
+def original_cells(mesh) -> np.ndarray:
+    """Return the number of each local cell that no partition changes, ghosts included.
+
+    It is the place in the mesh's input. A submesh has none: its cells are counted by their midpoints.
+
+    Returns:
+        Numbers from 0, shape (num_local_cells,), int64.
+
+    Note: Collective on a submesh.
+    """
+    try:
+        return np.asarray(mesh.topology.original_cell_index)
+    except RuntimeError:
+        pass
+    dim, cells = mesh.topology.dim, mesh.topology.index_map(mesh.topology.dim)
+    local = np.arange(cells.size_local + cells.num_ghosts, dtype=np.int32)
+    points = compute_midpoints(mesh, dim, local)
+    everywhere = np.concatenate(mesh.comm.allgather(points[: cells.size_local]))
+    rounded = np.round(everywhere / max(float(np.ptp(everywhere, axis=0).max()), 1e-300), 9)
+    number = np.empty(len(everywhere), dtype=np.int64)
+    number[np.lexsort(rounded.T)] = np.arange(len(everywhere))
+    return number[cKDTree(everywhere).query(points)[1]] if len(points) else np.empty(0, dtype=np.int64)
+
+
+def dof_points(V: fem.FunctionSpace) -> np.ndarray | None:
+    """Return where the owned (blocks of) degrees of freedom of V are values at points, or None.
+
+    Returns:
+        Points, shape (number of owned blocks, 3).
+    """
+    try:
+        return V.tabulate_dof_coordinates()[: V.dofmap.index_map.size_local]
+    except RuntimeError:  # moments over edges, faces or cells
+        return None
 
 
 def dg0_cells(space: fem.FunctionSpace) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import numpy as np
 from mpi4py import MPI
 from petsc4py import PETSc
 
-from dolfinx_neural_topo.errors import agree
+from dolfinx_neural_topo.errors import InputError, agree
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -65,8 +65,43 @@ def check_prefix(comm: MPI.Comm, prefix: object) -> str:
     return str(prefix)
 
 
+class Unread:
+    """Options that a user gave and that nothing has read yet: most likely mistyped.
+
+    Args:
+        names: Names without prefix. Tolerances may be there in vain: a direct solver reads none.
+    """
+
+    def __init__(self, names: Iterable[str]):
+        self._names = set(names) - {"ksp_rtol", "ksp_atol", "ksp_divtol", "ksp_max_it"}
+
+    def note(self, prefix: str) -> None:
+        """Look in PETSc's database which of them have been read, or were there before ours."""
+        self._names = {name for name in self._names if not _was_read(prefix + name)}
+
+    def check(self, prefix: str) -> None:
+        """Refuse those that are left; say so once.
+
+        Raises:
+            InputError: There are some.
+        """
+        left, self._names = sorted(self._names), set()
+        if left:
+            raise InputError(
+                f"petsc_options: nothing in '{prefix}' has read {', '.join(left)}; way out: check the "
+                "spelling, and whether this solver has such an option (-help lists them), or leave it out"
+            )
+
+
+def _was_read(name: str) -> bool:
+    used = ctypes.c_int(0)  # PETSc's bool has had one byte or four
+    library = ctypes.CDLL(PETSc.__file__)
+    _check(library.PetscOptionsUsed(None, name.encode(), ctypes.byref(used)))
+    return bool(used.value)
+
+
 @contextmanager
-def options(prefix: str, values: Mapping[str, Any]) -> Iterator[None]:
+def options(prefix: str, values: Mapping[str, Any], unread: Unread | None = None) -> Iterator[None]:
     """Put options into PETSc's database under a prefix, and take them out again at the end.
 
     An option that is there already (from the command line or PETSC_OPTIONS) wins and stays.
@@ -74,6 +109,7 @@ def options(prefix: str, values: Mapping[str, Any]) -> Iterator[None]:
     Args:
         prefix: Prefix of the solver that shall read the options.
         values: Option names without the prefix. None stands for an option without a value.
+        unread: Is told what has been read.
     """
     database = PETSc.Options()
     names = [name for name in (prefix + key for key in values) if not database.hasName(name)]
@@ -82,6 +118,8 @@ def options(prefix: str, values: Mapping[str, Any]) -> Iterator[None]:
     try:
         yield
     finally:
+        if unread is not None:
+            unread.note(prefix)
         for name in names:
             database.delValue(name)
 

@@ -10,6 +10,7 @@ from mpi4py import MPI
 
 from dolfinx_neural_topo.bridge.objective import TopologyObjective
 from dolfinx_neural_topo.bridge.replication import check_replicated
+from dolfinx_neural_topo.bridge.transfer import default_transfer
 from dolfinx_neural_topo.density import Design, Evaluation
 from dolfinx_neural_topo.errors import agree
 
@@ -37,7 +38,7 @@ class NeuralDesign:
         network: Module called without arguments for an image of the transfer's shape, or with points, shape
             (n, dimension), for n logits where the transfer is a `PointTransfer`. The same weights on all
             ranks, of one dtype, on one device.
-        transfer: Map from the network's output to owned cells; default `PointTransfer`.
+        transfer: Map from the network's output to owned cells; see `default_transfer` for the default.
 
     Raises:
         InputError: The network has no trainable parameters, or they differ in dtype or device.
@@ -54,6 +55,7 @@ class NeuralDesign:
         self.comm = design.comm
         self.design = design
         self.network = network
+        transfer = default_transfer(design.domain, network) if transfer is None else transfer
         self.objective = TopologyObjective(design, transfer)
         self._parameters = [p for p in network.parameters() if p.requires_grad]
         kinds = {(p.dtype, p.device) for p in self._parameters}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import scipy.sparse
 
@@ -9,6 +12,9 @@ from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.density import CellGrid, DesignDomain
 from dolfinx_neural_topo.density.grid import image_coordinates
 from dolfinx_neural_topo.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 class PixelTransfer:
@@ -154,3 +160,31 @@ class PointTransfer:
     def apply_transpose(self, values: np.ndarray) -> np.ndarray:
         """Return the values."""
         return values
+
+
+def default_transfer(domain: DesignDomain, network: torch.nn.Module) -> Any:
+    """Return the transfer that suits a network: by what it is called with, and by the mesh.
+
+    Args:
+        domain: Design domain.
+        network: A network of points gets a `PointTransfer`. One called without arguments, with an attribute
+            `shape`, gets a `PixelTransfer` where the mesh is a grid of that shape, else a `SampledTransfer`.
+
+    Raises:
+        InputError: A network called without arguments that does not tell its shape, or not of this dimension.
+
+    Note: Collective.
+    """
+    parameters = inspect.signature(network.forward).parameters.values()
+    if any(p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters):
+        return PointTransfer(domain)
+    shape = getattr(network, "shape", None)
+    if shape is None:
+        raise InputError(
+            "transfer must be given for a network that is called without points and has no `shape`; way out: "
+            "PixelTransfer(CellGrid(mesh, shape)) on a grid, SampledTransfer(domain, shape) on other meshes"
+        )
+    try:
+        return PixelTransfer(CellGrid(domain.mesh, shape))
+    except InputError:  # on all ranks alike: no grid of this shape
+        return SampledTransfer(domain, shape)

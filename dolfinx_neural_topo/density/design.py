@@ -13,6 +13,7 @@ from dolfinx_neural_topo.density.evaluation import Evaluation
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
 from dolfinx_neural_topo.density.volume import constrained_volume
 from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.physics.algebra import num_solves, settle
 
 
 class Design:
@@ -21,7 +22,7 @@ class Design:
         rho_design -> filter -> rho_filtered -> projection -> rho -> functional
 
     As variables of an optimizer, x is `rho_design` on owned design cells, with bounds 0 and 1 and the volume
-    as first constraint: volume / allowed volume - 1 <= 0. From logits, the volume is met exactly instead.
+    as first constraint: volume / allowed volume - 1 <= 0. From logits it is met by construction instead.
 
     Attributes:
         comm: Communicator.
@@ -30,6 +31,7 @@ class Design:
         filter: Filter or None.
         projection: Projection or None.
         constraints: Pairs (functional, bound), each held as functional / bound - 1 <= 0.
+        volume_is_a_choice: Whether logits may use less than the volume allowed.
         distributed: True: x holds this rank's part.
         lower: Lower bound of x.
         upper: Upper bound of x.
@@ -41,6 +43,8 @@ class Design:
         filter: `ConeFilter`, `HelmholtzFilter` or None.
         projection: `HeavisideProjection`, `ThreeFieldProjection` or None.
         constrain: "physical" holds the volume of rho, "design" that of rho_design.
+        volume: From logits, hold the allowed volume "exactly", or let them use "at most" that much: where
+            less material is better, as under its own weight.
         constraints: Further constraints, pairs (functional, positive bound), in the mesh's own units: mirror
             images are not counted.
 
@@ -62,10 +66,13 @@ class Design:
         filter=None,
         projection=None,
         constrain: str = "physical",
+        volume: str = "exactly",
         constraints: Sequence[tuple[Any, float]] = (),
     ):
         if constrain not in ("physical", "design"):
             raise InputError(f'constrain must be "physical" or "design", got {constrain!r}')
+        if volume not in ("exactly", "at most"):
+            raise InputError(f'volume must be "exactly" or "at most", got {volume!r}')
         if filter is not None and filter.domain is not domain:
             raise InputError("filter must be made for the domain of this design, it was made for another one")
         for _, bound in constraints:
@@ -79,9 +86,9 @@ class Design:
         self.filter = filter
         self.projection = projection
         self.constraints = tuple(constraints)
-        self.constrain = constrain
+        self.constrain, self.volume_is_a_choice = constrain, volume == "at most"
         self._volume = constrained_volume(domain, filter, projection, constrain)
-        self._sigmoid = VolumeConstrainedSigmoid(domain, volume=self._volume)
+        self._sigmoid = VolumeConstrainedSigmoid(domain, volume=self._volume, at_most=self.volume_is_a_choice)
 
     def on(self, functional, domain: DesignDomain) -> Design:
         """Return a design with the same stages, without further constraints, on another domain.
@@ -98,6 +105,7 @@ class Design:
             filter=None if self.filter is None else self.filter.on(domain),
             projection=self.projection,
             constrain=self.constrain,
+            volume="at most" if self.volume_is_a_choice else "exactly",
         )
 
     def initial(self) -> np.ndarray:
@@ -105,7 +113,8 @@ class Design:
 
         Note: Collective.
         """
-        return self.design_from_logits(np.zeros(self.domain.num_owned_cells))[self.domain.design]
+        exactly = VolumeConstrainedSigmoid(self.domain, volume=self._volume)
+        return exactly.apply(np.zeros(self.domain.num_owned_cells))[self.domain.design]
 
     def evaluate(self, x: np.ndarray, gradient: bool = True) -> Evaluation:
         """Evaluate objective and constraints at a density.
@@ -148,7 +157,7 @@ class Design:
             gradient: Whether gradients are wanted.
 
         Returns:
-            The evaluation, gradients with respect to the logits of owned cells. The volume is met exactly and
+            The evaluation, gradients with respect to the logits of owned cells. The volume is met and
             is not among the constraints.
 
         Note: Collective.
@@ -219,10 +228,18 @@ class Design:
         return self._unfiltered(dJ_drho)
 
     def design_from_logits(self, logits: np.ndarray) -> np.ndarray:
-        """Map owned logits to rho_design with exactly the volume allowed (see `VolumeConstrainedSigmoid`).
+        """Map owned logits to rho_design with the volume allowed (see `VolumeConstrainedSigmoid`).
+
+        Raises:
+            InputError: The volume is to be met exactly, and is that of all cells, which leaves no choice.
 
         Note: Collective.
         """
+        if not self.volume_is_a_choice and self.domain.volume_fraction == 1.0:
+            raise InputError(
+                "volume_fraction 1, met exactly, leaves logits no choice; way out: Design(..., "
+                'volume="at most"), or a smaller fraction'
+            )
         return self._sigmoid.apply(logits)
 
     def pullback_logits(
@@ -259,13 +276,13 @@ class Design:
 
     @property
     def num_solves(self) -> int:
-        """Solves of the objective's state so far."""
-        return self.functional.state.num_solves
+        """Solves of the objective's states so far, 0 for a functional that has none."""
+        return num_solves(self.functional)
 
     def settle(self) -> bool:
         """Solve as accurately as results must be; return whether that is a change. Note: Collective."""
         functionals = [self.functional, *(functional for functional, _ in self.constraints)]
-        return any([f.state.settle() for f in functionals if hasattr(f, "state")])
+        return any([settle(functional) for functional in functionals])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the continuation stage: the projection's sharpness, or None."""

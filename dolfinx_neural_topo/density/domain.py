@@ -11,6 +11,7 @@ import numpy as np
 import ufl
 
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
+from dolfinx_neural_topo._dolfinx import original_cells
 from dolfinx_neural_topo.errors import InputError, agree
 
 Marker = Callable[[np.ndarray], np.ndarray] | np.ndarray | tuple[Any, Any]
@@ -64,13 +65,14 @@ class DesignDomain:
         space: DG0 space of the density.
         num_owned_cells: Cells this rank owns.
         num_global_cells: Cells of the mesh.
-        cell_volumes: Volume (area in 2D) of owned cells, shape (num_owned_cells,), in DG0 dof order like all
-            arrays here.
+        weight: Weight of volumes in UFL, or None.
+        cell_volumes: Weighted volume (area in 2D) of owned cells, shape (num_owned_cells,), in DG0 dof order
+            like all arrays here.
         midpoints: Midpoints of owned cells, shape (num_owned_cells, 3).
         design: True where the density is free, bool, shape (num_owned_cells,).
         solid: True where the density is 1.
         void: True where the density is 0.
-        volume_fraction: Allowed material, in (0, 1).
+        volume_fraction: Allowed material, in (0, 1].
         design_volume: Volume of all design cells.
         solid_volume: Volume of all solid cells.
         target_volume: Volume of material that design cells hold when the volume fraction is met.
@@ -78,10 +80,13 @@ class DesignDomain:
 
     Args:
         space_or_rho: DG0 function space, or a function in one.
-        volume_fraction: Allowed material, in (solid volume / (design + solid volume), 1).
+        volume_fraction: Allowed material, in (solid volume / (design + solid volume), 1]; 1 where something
+            else limits the material, such as a functional of the volume.
         solid: Marker of solid cells: a function of midpoints x with shape (3, n) that returns n bools, an
             array of bools on owned cells, or (cell_tags, value or values).
         void: Marker of void cells, likewise.
+        weight: Weight of all volumes, in UFL and not negative, such as 2 pi r for the half section of a body
+            of revolution, r = `ufl.SpatialCoordinate(mesh)[0]`.
         symmetry: Planes that the mesh touches but does not cross, perpendicular to each other.
 
     Raises:
@@ -98,6 +103,7 @@ class DesignDomain:
         volume_fraction: float,
         solid: Marker | None = None,
         void: Marker | None = None,
+        weight: Any = None,
         symmetry: Sequence[SymmetryPlane] = (),
     ):
         is_function = isinstance(space_or_rho, dolfinx.fem.Function)
@@ -119,6 +125,7 @@ class DesignDomain:
             )
         self._cell_dofs = dofs[: self.num_owned_cells, 0]
         self.midpoints = self._midpoints()
+        self.weight = weight
         self.cell_volumes = self._volumes()
         self.symmetry = _checked_planes(self, symmetry)
         self.solid = self._marked(solid, "solid")
@@ -175,8 +182,14 @@ class DesignDomain:
         return midpoints
 
     def _volumes(self) -> np.ndarray:
-        form = dolfinx.fem.form(ufl.TestFunction(self.space) * ufl.dx)
-        return dolfinx.fem.assemble_vector(form).array[: self.num_owned_cells].copy()
+        weight = 1 if self.weight is None else self.weight
+        form = dolfinx.fem.form(weight * ufl.TestFunction(self.space) * ufl.dx)
+        volumes = dolfinx.fem.assemble_vector(form).array[: self.num_owned_cells].copy()
+        bad = np.count_nonzero(~(volumes > 0.0))
+        agree(
+            self.comm, f"weight must make the volume of every cell positive, {bad} are not" if bad else None
+        )
+        return volumes
 
     def _marked(self, marker: Marker | None, name: str) -> np.ndarray:
         """Turn any marker into bools on owned cells."""
@@ -208,16 +221,16 @@ class DesignDomain:
         if self.design_volume == 0.0:
             raise InputError("solid and void leave no cell to design")
         least = self.solid_volume / (self.design_volume + self.solid_volume)
-        if not least < self.volume_fraction < 1.0:
+        if not least < self.volume_fraction <= 1.0:
             why = f" because solid cells alone fill {least:.6g}" if least else ""
-            raise InputError(f"volume_fraction must lie in ({least:.6g}, 1){why}, got {self.volume_fraction}")
+            raise InputError(f"volume_fraction must lie in ({least:.6g}, 1]{why}, got {self.volume_fraction}")
 
 
 def canonical_index(space: dolfinx.fem.FunctionSpace) -> np.ndarray:
     """Place in the mesh's input of each owned cell, in the order of a DG0 space; int64."""
     num_owned = space.dofmap.index_map.size_local
     index = np.empty(num_owned, dtype=np.int64)
-    index[space.dofmap.list[:num_owned, 0]] = space.mesh.topology.original_cell_index[:num_owned]
+    index[space.dofmap.list[:num_owned, 0]] = original_cells(space.mesh)[:num_owned]
     return index
 
 

@@ -11,10 +11,12 @@ import ufl
 from dolfinx import fem
 from petsc4py import PETSc
 
-from dolfinx_neural_topo._petsc import Owner, check_prefix, options, reason_name
+from dolfinx_neural_topo._petsc import Owner, Unread, check_prefix, options, reason_name
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.errors import InputError, SolverError
 from dolfinx_neural_topo.physics.solvers import LARGEST_DIRECT
+
+ACCEPTED = 1e-9  # true residual relative to the load: filter and transpose are exact to far below 1e-5
 
 
 class HelmholtzFilter(Owner):
@@ -32,13 +34,19 @@ class HelmholtzFilter(Owner):
     Laplacian has no positive couplings (rectangles, cubes, meshes without obtuse angles). Memory does not
     grow with the radius, and symmetry planes need nothing: a mirror image lets no flux through.
 
+    With `void_beyond` no flux becomes kappa dw/dn + sqrt(kappa) w = 0 on a part of the boundary, as if void
+    surrounded the mesh there: material keeps off it, and constants and the volume are no longer kept. A
+    domain with `weight` smooths with that weight in all integrals.
+
     Attributes:
         domain: Design domain.
         radius: Radius of the cone filter with the same second moment (in 1D), in units of the mesh.
+        void_beyond: Measure of the free surface, or None.
 
     Args:
         domain: Design domain.
         radius: Radius in units of the mesh.
+        void_beyond: Measure of the free surface, such as ufl.Measure("ds", mesh, subdomain_data=tags)(1).
         petsc_options_prefix: Prefix of this filter's PETSc options, the same on all ranks.
         petsc_options: Options over the defaults: a factorization that is made once, or conjugate gradients
             with algebraic multigrid on large meshes.
@@ -57,6 +65,7 @@ class HelmholtzFilter(Owner):
         domain: DesignDomain,
         radius: float,
         *,
+        void_beyond: ufl.Measure | None = None,
         petsc_options_prefix: str = "helmholtz_filter_",
         petsc_options: Mapping[str, Any] | None = None,
     ):
@@ -68,13 +77,24 @@ class HelmholtzFilter(Owner):
         self._prefix = check_prefix(domain.comm, petsc_options_prefix)
         self._options = dict(petsc_options or {})
         space = fem.functionspace(domain.mesh, ("Lagrange", 1))
-        self._K, self._B = self._matrices(space)
+        self._K, self._B = self._matrices(space, void_beyond)
         self._cells, self._load = (self.own(vector) for vector in self._B.createVecs())
-        self._solution = self.own(self._load.duplicate())
+        self._solution, self._work = (self.own(self._load.duplicate()) for _ in range(2))
         self._ksp = self._solver(space, self._options)
+        self.void_beyond = void_beyond
 
     def on(self, domain: DesignDomain) -> HelmholtzFilter:
-        """Return the same filter on another domain, to be destroyed. Note: Collective."""
+        """Return the same filter on another domain, to be destroyed.
+
+        Raises:
+            InputError: The filter knows a part of this mesh's boundary.
+
+        Note: Collective.
+        """
+        if self.void_beyond is not None:
+            raise InputError(
+                "a filter with void_beyond cannot be made again on another mesh; way out: without"
+            )
         return HelmholtzFilter(
             domain, self.radius, petsc_options_prefix=self._prefix, petsc_options=self._options
         )
@@ -89,7 +109,7 @@ class HelmholtzFilter(Owner):
             Filtered owned values, same shape.
 
         Raises:
-            SolverError: The solver did not converge.
+            SolverError: The solver did not converge, or left a true residual above 1e-9.
 
         Note: Collective.
         """
@@ -125,13 +145,15 @@ class HelmholtzFilter(Owner):
         self._B.mult(self._cells, self._load)
         self._ksp.solve(self._load, self._solution)
         reason = self._ksp.getConvergedReason()
-        if reason < 0:
-            iterations, residual = self._ksp.getIterationNumber(), self._ksp.getResidualNorm()
+        self._K.mult(self._solution, self._work)
+        self._work.aypx(-1.0, self._load)
+        iterations, residual = self._ksp.getIterationNumber(), self._work.norm()
+        if reason < 0 or not residual <= ACCEPTED * self._load.norm():
             raise SolverError(
                 f"filter solver '{self._prefix}' failed with "
                 f"{reason_name(PETSc.KSP.ConvergedReason, reason)} after {iterations} iterations at "
                 f"residual {residual:.3g}; check the density for NaN, or give "
-                "petsc_options={'ksp_type': 'preonly', 'pc_type': 'cholesky'}",
+                "petsc_options={'ksp_type': 'preonly', 'pc_type': 'cholesky'}, or a smaller ksp_rtol",
                 reason=reason,
                 iterations=iterations,
                 residual=residual,
@@ -139,7 +161,9 @@ class HelmholtzFilter(Owner):
         self._B.multTranspose(self._solution, self._cells)
         return self._cells.array_r.copy()
 
-    def _matrices(self, space: fem.FunctionSpace) -> tuple[PETSc.Mat, PETSc.Mat]:
+    def _matrices(
+        self, space: fem.FunctionSpace, void_beyond: ufl.Measure | None
+    ) -> tuple[PETSc.Mat, PETSc.Mat]:
         """Assemble K and B over the design cells."""
         domain = self.domain
         inside = fem.Function(domain.space)
@@ -147,9 +171,11 @@ class HelmholtzFilter(Owner):
         inside.x.scatter_forward()
         u, v, rho = ufl.TrialFunction(space), ufl.TestFunction(space), ufl.TrialFunction(domain.space)
         kappa = self.radius**2 / 12.0
-        K = self.own(
-            fem_petsc.assemble_matrix(fem.form(kappa * inside * ufl.dot(ufl.grad(u), ufl.grad(v)) * ufl.dx))
-        )
+        inside = inside if domain.weight is None else inside * domain.weight
+        diffusion = kappa * inside * ufl.dot(ufl.grad(u), ufl.grad(v)) * ufl.dx
+        if void_beyond is not None:
+            diffusion += kappa**0.5 * inside * u * v * void_beyond
+        K = self.own(fem_petsc.assemble_matrix(fem.form(diffusion)))
         K.assemble()
         B = self.own(fem_petsc.assemble_matrix(fem.form(inside * rho * v * ufl.dx)))
         B.assemble()
@@ -174,7 +200,9 @@ class HelmholtzFilter(Owner):
         ksp = self.own(PETSc.KSP().create(self.domain.comm))
         ksp.setOptionsPrefix(self._prefix)
         ksp.setOperators(self._K)
-        with options(self._prefix, {**values, **given}):
+        unread = Unread(given)
+        with options(self._prefix, {**values, **given}, unread):
             ksp.setFromOptions()
             ksp.setUp()
+        unread.check(self._prefix)
         return ksp

@@ -10,9 +10,10 @@ from mpi4py import MPI
 from scipy.spatial import cKDTree
 
 from dolfinx_neural_topo._communication import exchange
-from dolfinx_neural_topo._dolfinx import dg0_cells
+from dolfinx_neural_topo._dolfinx import dg0_cells, original_cells
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.physics.algebra import problems_of
 
 
 class Penalty(Protocol):
@@ -116,7 +117,7 @@ class PMeanPooling:
         """
         comm = self.domain.comm
         own = self.space.tabulate_dof_coordinates()[: self._num_coarse]
-        number = self.space.mesh.topology.original_cell_index[dg0_cells(self.space)[: self._num_coarse]]
+        number = original_cells(self.space.mesh)[dg0_cells(self.space)[: self._num_coarse]]
         parts = comm.allgather((own, number))  # small beside the fine mesh, and dropped at the end
         starts = np.concatenate([[0], np.cumsum([len(points) for points, _ in parts])])
         numbers = np.concatenate([part for _, part in parts])
@@ -161,7 +162,7 @@ class PooledFunctional:
         comm: Communicator.
         functional: The coarse functional.
         pooling: The pooling.
-        state: State problem of the coarse functional.
+        problems: State problems of the coarse functional.
         name: Name in reports.
 
     Args:
@@ -173,8 +174,8 @@ class PooledFunctional:
         self.functional = functional
         self.pooling = pooling
         self.comm = functional.comm
-        self.state = functional.state
-        self.name = f"{functional.name} on a coarser mesh"
+        self.problems = problems_of(functional)
+        self.name = f"{getattr(functional, 'name', 'J')} on a coarser mesh"
 
     def value(self, rho: np.ndarray) -> float:
         """Return J at a fine density on owned cells. Note: Collective."""

@@ -11,6 +11,8 @@ from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.density.volume import LinearVolume, Volume
 from dolfinx_neural_topo.errors import InputError
 
+MARGIN = 3.0  # of the mean logit: sigmoid(3) = 0.95 of the volume is used at first, where there is a choice
+
 
 class VolumeConstrainedSigmoid:
     """Sigmoid with the shift that makes the volume right.
@@ -22,6 +24,12 @@ class VolumeConstrainedSigmoid:
 
         dJ/dlogit_i = s_i (g_i - q_i (sum_j g_j s_j) / (sum_j q_j s_j)),    g = dJ/drho.
 
+    With `at_most` the volume is at most the target, and the mean m of the logits (by cell volume) chooses it:
+
+        volume(rho) = target volume * sigmoid(m + 3),
+
+    95 per cent of the target at logits around zero.
+
     Attributes:
         domain: The design domain.
         volume: What is held at `domain.target_volume`.
@@ -31,6 +39,7 @@ class VolumeConstrainedSigmoid:
         weights: The volume as weights of owned cells, shape (num_owned_cells,), not negative; default the
             cell volumes. H^T v constrains the volume after a filter H.
         volume: The volume as an object (`ProjectedVolume`), where it is not linear in the density.
+        at_most: Whether less volume than the target is allowed.
 
     Raises:
         InputError: Both weights and volume are given.
@@ -42,7 +51,12 @@ class VolumeConstrainedSigmoid:
     """
 
     def __init__(
-        self, domain: DesignDomain, weights: np.ndarray | None = None, *, volume: Volume | None = None
+        self,
+        domain: DesignDomain,
+        weights: np.ndarray | None = None,
+        *,
+        volume: Volume | None = None,
+        at_most: bool = False,
     ):
         if weights is not None and volume is not None:
             raise InputError("weights and volume exclude each other, got both")
@@ -50,6 +64,8 @@ class VolumeConstrainedSigmoid:
         if volume is None:
             volume = LinearVolume(domain, domain.cell_volumes if weights is None else weights)
         self.volume = volume
+        self._mean_weights = np.where(domain.design, domain.cell_volumes, 0.0) / domain.design_volume
+        self._at_most = at_most
 
     def apply(self, logits: np.ndarray) -> np.ndarray:
         """Map logits to a density with the right volume.
@@ -68,7 +84,9 @@ class VolumeConstrainedSigmoid:
         domain = self.domain
         lowest, highest = self._checked_range(logits)
         design_logits = logits[domain.design]
-        fraction = domain.target_volume / self.volume.capacity
+        fraction = domain.target_volume / self.volume.capacity * self._used(logits)
+        if fraction >= 1.0:
+            return domain.expand(1.0)
         guess = locate(
             domain.comm, design_logits, self.volume.guess_weights[domain.design], lowest, highest, fraction
         )
@@ -92,7 +110,7 @@ class VolumeConstrainedSigmoid:
 
         Args:
             dJ_drho_design: Owned gradient, shape (num_owned_cells,).
-            logits: Where `apply` was called (not needed beside rho_design).
+            logits: Where `apply` was called.
             rho_design: What it returned.
 
         Returns:
@@ -106,7 +124,20 @@ class VolumeConstrainedSigmoid:
         gain, norm = sum_replicated(self.domain.comm, [dJ_drho_design @ slope, weights @ slope])
         if norm == 0.0:  # every cell is saturated: nothing moves
             return np.zeros_like(slope)
-        return slope * (dJ_drho_design - weights * (gain / norm))
+        gradient = slope * (dJ_drho_design - weights * (gain / norm))
+        if self._at_most:
+            used = self._used(logits)
+            per_mean = self.domain.target_volume * used * (1.0 - used)
+            gradient += gain / norm * per_mean * self._mean_weights
+        return gradient
+
+    def _used(self, logits: np.ndarray) -> float:
+        """Part of the target volume that logits choose to use."""
+        if not self._at_most:
+            return 1.0
+        design = self.domain.design
+        local = self._mean_weights[design] @ logits[design]
+        return float(expit(float(sum_replicated(self.domain.comm, local)) + MARGIN))
 
     def _checked_range(self, logits: np.ndarray) -> tuple[float, float]:
         """Least and largest logit of design cells; the check rides on the same reduction."""

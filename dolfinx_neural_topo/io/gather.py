@@ -8,7 +8,7 @@ import numpy as np
 from dolfinx import fem
 from dolfinx.mesh import Mesh
 
-from dolfinx_neural_topo._dolfinx import geometry_nodes
+from dolfinx_neural_topo._dolfinx import geometry_nodes, original_cells
 from dolfinx_neural_topo.errors import InputError, agree
 from dolfinx_neural_topo.io._ranks import gather_rows
 
@@ -74,7 +74,7 @@ def gather_mesh(mesh: Mesh) -> GatheredMesh | None:
     owned = mesh.geometry.index_map().size_local
     points = gather_rows(comm, mesh.geometry.x[:owned])  # owned ranges are contiguous in rank order
     cells = gather_rows(comm, global_nodes(mesh)[corners])
-    original = gather_rows(comm, np.asarray(mesh.topology.original_cell_index)[: len(corners)])
+    original = gather_rows(comm, original_cells(mesh)[: len(corners)])
     if points is None or cells is None or original is None:
         return None
     order = np.argsort(original, kind="stable")

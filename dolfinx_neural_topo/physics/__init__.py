@@ -1,5 +1,6 @@
 """Any UFL problem as a differentiable function of its DG0 density: state, adjoint, objective."""
 
+from dolfinx_neural_topo.physics.algebra import Functional
 from dolfinx_neural_topo.physics.functional import Compliance, ReducedFunctional
 from dolfinx_neural_topo.physics.loads import nodal_load
 from dolfinx_neural_topo.physics.material import ramp, simp, simp_penalty
@@ -8,6 +9,7 @@ from dolfinx_neural_topo.physics.verification import random_density, taylor_test
 
 __all__ = [
     "Compliance",
+    "Functional",
     "ReducedFunctional",
     "StateProblem",
     "nodal_load",

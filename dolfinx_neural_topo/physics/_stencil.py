@@ -150,8 +150,8 @@ class StencilAssembly(Owner):
                 spread[a, :, (there - here + 1) @ three, :] += K[a, :, b, :]
         self._spread = spread.reshape(len(self.corners), -1)
 
-    def assemble(self, A: PETSc.Mat) -> None:
-        """Write the values of a matrix with the pattern of V, with the identity for fixed degrees of freedom.
+    def assemble(self, A: PETSc.Mat, diagonal: float) -> None:
+        """Write the values of a matrix with the pattern of V, diagonal for fixed degrees of freedom.
 
         Note: Collective.
         """
@@ -160,7 +160,7 @@ class StencilAssembly(Owner):
             for begin in range(0, part.nodes.size, CHUNK):
                 self._fill(part, slice(begin, min(begin + CHUNK, part.nodes.size)), values)
             values[part.zeros] = 0.0
-            values[part.ones] = 1.0
+            values[part.ones] = diagonal
         A.assemble()
         A.stateIncrease()
 

@@ -163,10 +163,14 @@ class BoxAssembly(Owner):
             vector.destroy()
         return bool(same)
 
-    def assemble(self, A: PETSc.Mat) -> None:
+    def assemble(self, A: PETSc.Mat, diagonal: float = 1.0) -> None:
         """Compute the values of A at the present density.
+
+        Args:
+            A: The matrix.
+            diagonal: What to put in the rows of Dirichlet degrees of freedom.
 
         Note: Collective.
         """
         self._stencil.factors[:] = self._energies()
-        self._stencil.assemble(A)
+        self._stencil.assemble(A, diagonal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from dolfinx import fem
 from mpi4py import MPI
 
@@ -45,6 +46,8 @@ def _mesh_problem(mesh: Any) -> str | None:
         return f"the mesh must have cells of one type, got {kinds}; way out: use simplices"
     if kinds[0] not in CELLS:
         return f"the mesh must have cells of a type in {CELLS}, got {kinds[0]}"
+    if mesh.geometry.x.dtype != np.float64:
+        return f"the mesh must have coordinates in float64, got {mesh.geometry.x.dtype}"
     if mesh.geometry.dim != mesh.topology.dim:
         return (
             f"the mesh must fill its space, got cells of dimension {mesh.topology.dim} in dimension "

@@ -12,12 +12,13 @@ from ufl.algorithms import expand_derivatives
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo._petsc import Owner
 from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.physics.algebra import Functional
 from dolfinx_neural_topo.physics.chain import foreign_state
 from dolfinx_neural_topo.physics.field import Field
 from dolfinx_neural_topo.physics.state import StateProblem
 
 
-class ReducedFunctional(Owner):
+class ReducedFunctional(Functional, Owner):
     """Functional I(u_1, u_2, ..., rho)^power of the states of a problem, as a function of the density.
 
     Its gradient needs one adjoint solve A^T lmbda_i = dI/du_i for each load case that I depends on:
@@ -103,7 +104,7 @@ class ReducedFunctional(Owner):
         return Sensitivity(parts, state)
 
 
-class Compliance(Owner):
+class Compliance(Functional, Owner):
     """Compliance sum_i w_i L_i(u_i) (work of the loads), whose adjoint is the state itself: no second solve.
 
     Its gradient is sum_i w_i (2 dL_i/drho(u_i) - da/drho(u_i, u_i)), which is right for a symmetric a and

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from petsc4py import PETSc
 
-from dolfinx_neural_topo._petsc import Owner, options, reason_name
+from dolfinx_neural_topo._petsc import Owner, Unread, options, reason_name
 from dolfinx_neural_topo.errors import SolverError
 from dolfinx_neural_topo.physics import nullspace
 from dolfinx_neural_topo.physics.solvers import Preset, Traits
@@ -40,12 +41,15 @@ class LinearSolver(Owner):
         petsc_options: Options over those of the preset.
         prefix: PETSc options prefix.
         warm_start: Whether iterative solves start from what the solution vector holds.
+        unread: Is told which options have been read.
 
     Attributes:
         ksp: PETSc's solver.
         options: All options, without prefix.
         stale: Whether the values of A have changed since the last `set_up`.
         aged: Whether the preconditioner keeps parts of its first set-up and has come to need more iterations.
+        accepted: True residual, relative to the right-hand side, up to which a solve counts as one, whatever
+            tolerance the options name.
         direct: Whether one application of the preconditioner is the solution.
         iterations: Iterations of the last solve.
         residual: True residual of the last solve, relative to the right-hand side (the largest of several).
@@ -63,6 +67,7 @@ class LinearSolver(Owner):
         prefix: str,
         *,
         warm_start: bool,
+        unread: Unread,
     ):
         super().__init__()
         self.A, self.prefix, self._keeps_parts = A, prefix, preset.rebuild
@@ -76,13 +81,23 @@ class LinearSolver(Owner):
             for vector in nullspace.attach_near_nullspace(A, nullspace.free_motions(traits.V)[1]):
                 self.own(vector)
         if preset.configure is not None:
-            self.options = {**preset.options, **preset.configure(self.ksp), **petsc_options}
-        with options(prefix, self.options):
+            own = {**preset.options, **preset.configure(self.ksp)}
+            for name in petsc_options:  # given for all levels: over what the preset says of one
+                rest = re.escape(name.removeprefix("mg_levels_"))
+                own = {
+                    key: value
+                    for key, value in own.items()
+                    if not re.fullmatch(f"mg_levels_\\d+_{rest}", key)
+                }
+            self.options = {**own, **petsc_options}
+        self._unread = unread
+        with options(prefix, self.options, unread):
             self.ksp.setFromOptions()
         self.direct = self.ksp.getType() == PETSc.KSP.Type.PREONLY
         self._warm_start = warm_start and not self.direct
         self.ksp.setInitialGuessNonzero(self._warm_start)
         self.stale, self.aged = True, False
+        self.accepted = max(ACCEPTED, 10 * min(self.rtol, ACCEPTED))
         self._first_iterations: int | None = None
         self.iterations = self.num_set_ups = 0
         self.residual = 0.0
@@ -109,7 +124,7 @@ class LinearSolver(Owner):
             return
         if not np.isfinite(self.A.norm()):
             raise SolverError(f"the matrix of '{self.prefix}' holds NaN or infinity; check moduli, density")
-        with options(self.prefix, self.options):  # levels of multigrid read them here
+        with options(self.prefix, self.options, self._unread):  # levels of multigrid read them here
             self.ksp.setOperators(self.A)
             self._call(self.ksp.setUp)
             self._call(self.ksp.getPC().setUp)
@@ -195,13 +210,20 @@ class LinearSolver(Owner):
 
     def _check_residual(self, b: PETSc.Vec, x: PETSc.Vec, transpose: bool) -> None:
         residual, scale = self._residual_norm(b, x, transpose), b.norm()
-        good = residual <= max(ACCEPTED, 10 * self.rtol) * scale  # false for NaN
+        good = residual <= self.accepted * scale  # false for NaN
         if not (good or self._is_rounding(residual, b, x)):
             kind = f"{self.ksp.getType()}, {self.ksp.getPC().getType()}"
+            why = (
+                "so the operator is singular or nearly so; check supports, moduli (E_min > 0) and loads, or "
+            )
+            if self.rtol > self.accepted:
+                why = (
+                    f"as ksp_rtol = {self.rtol:g} asked for; way out: a smaller one, or `rtol` of the state "
+                )
+                why += "problem for rough solves on purpose, or "
             raise SolverError(
                 f"linear solver '{self.prefix}' ({kind}) left a true residual of {residual:.3g} at a "
-                f"right-hand side of {scale:.3g}, so the operator is singular or nearly so; check supports, "
-                "moduli (E_min > 0) and loads, or use ksp_norm_type unpreconditioned",
+                f"right-hand side of {scale:.3g}, {why}use ksp_norm_type unpreconditioned",
                 iterations=self.iterations,
                 residual=residual,
             )

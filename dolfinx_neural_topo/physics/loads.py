@@ -7,6 +7,7 @@ from dolfinx import fem
 from mpi4py import MPI
 from scipy.spatial import cKDTree
 
+from dolfinx_neural_topo._dolfinx import dof_points
 from dolfinx_neural_topo.errors import agree
 
 
@@ -25,7 +26,8 @@ def nodal_load(V: fem.FunctionSpace, points, values) -> fem.Function:
         Function in V whose degrees of freedom are the forces (not a force density); pass it as `nodal_loads`.
 
     Raises:
-        InputError: Shapes that do not match, a non-finite number, or a point that is no node of V.
+        InputError: A space without nodes, shapes that do not match, a non-finite number, or a point that is
+            no node of V.
 
     Note: Collective.
     """
@@ -36,7 +38,8 @@ def nodal_load(V: fem.FunctionSpace, points, values) -> fem.Function:
     points = np.pad(points, ((0, 0), (0, 3 - points.shape[1])))
 
     num_owned = V.dofmap.index_map.size_local
-    x = V.tabulate_dof_coordinates()[:num_owned]
+    x = dof_points(V)
+    agree(comm, f"V must have nodes, got {V.ufl_element()}" if x is None else None)
     load = fem.Function(V)
     forces = load.x.array[: num_owned * block_size].reshape(num_owned, block_size)
     distance, node = cKDTree(x).query(points, k=2, distance_upper_bound=1e-6 * _smallest_spacing(V))

@@ -9,10 +9,12 @@ from petsc4py import PETSc
 from dolfinx_neural_topo._petsc import Owner, options, reason_name
 from dolfinx_neural_topo.errors import InputError, SolverError
 from dolfinx_neural_topo.physics.field import Field
+from dolfinx_neural_topo.physics.linear_solver import ACCEPTED
 from dolfinx_neural_topo.physics.operator import Operator
 
 # Residuals relative to that of the zero state (the load): the one aimed at, unless snes_atol is given, and
 # the one accepted where steps have become as small, or the line search as fruitless, as rounding makes them.
+# Whatever ends Newton's method, no more than ACCEPTED is left.
 TOLERANCE, ROUNDING = 1e-10, 1e-7
 OPTIONS = {
     "snes_type": "newtonls",
@@ -54,7 +56,7 @@ class Newton(Owner):
         self.snes.setFunction(self._evaluate, self._f)
         self.snes.setJacobian(self._linearize_at, operator.A)
         self.snes.setKSP(operator.solver.ksp)
-        with options(operator.prefix, self._options):
+        with options(operator.prefix, self._options, operator.unread):
             self.snes.setFromOptions()
             self._atol_given = PETSc.Options().hasName(f"{operator.prefix}snes_atol")
         self._linearized = False
@@ -74,7 +76,7 @@ class Newton(Owner):
         if self._nodal_load is not None:
             r.owned[:] -= self._nodal_load.x.array[: r.owned.size]
         for bc in bcs:
-            bc.set(r.function.x.array, state, -1.0)  # state minus boundary value
+            bc.set(r.function.x.array, state, -self._operator.diagonal)  # times state minus boundary value
         f.array_w[:] = r.owned
 
     def _linearize_at(self, snes: PETSc.SNES, x: PETSc.Vec, J: PETSc.Mat, P: PETSc.Mat) -> None:
@@ -113,7 +115,7 @@ class Newton(Owner):
                 "the load must not be zero, got a residual of zero at the zero state; way out: check loads, "
                 "tags and bcs"
             )
-        self._accepted = ROUNDING * load
+        self._load, self._left = load, np.nan
         if not self._atol_given and np.isfinite(load):
             self.snes.setTolerances(atol=TOLERANCE * load)
         self._x.array_w[:] = before
@@ -129,7 +131,9 @@ class Newton(Owner):
         solver = self._operator.solver
         self.snes.setKSP(solver.ksp)
         try:
-            with options(self._operator.prefix, self._options):  # multigrid makes its levels inside
+            with options(
+                self._operator.prefix, self._options, self._operator.unread
+            ):  # multigrid makes its levels inside
                 self.snes.solve(None, self._x)
         except PETSc.Error:  # some factorizations raise where others set the failed reason
             self._operator.drop_solver()
@@ -138,22 +142,27 @@ class Newton(Owner):
             self._operator.drop_solver()
         reason = self.snes.getConvergedReason()
         reasons = PETSc.SNES.ConvergedReason
-        if reason in (reasons.CONVERGED_SNORM_RELATIVE, reasons.DIVERGED_LINE_SEARCH):
-            return bool(self.snes.getFunctionNorm() <= self._accepted)
-        return reason > 0
+        self._evaluate(self.snes, self._x, self._f)
+        self._left = self._f.norm()  # the true residual: options may have asked for none
+        fruitless = reason in (reasons.CONVERGED_SNORM_RELATIVE, reasons.DIVERGED_LINE_SEARCH)
+        accepted = ROUNDING if fruitless else ACCEPTED
+        return bool((reason > 0 or fruitless) and self._left <= accepted * self._load)
 
     def _failure(self) -> SolverError:
         reason, iterations = self.snes.getConvergedReason(), self.snes.getIterationNumber()
-        residual = self.snes.getFunctionNorm()
+        residual = self._left
         linear = self.snes.getKSP().getConvergedReason()
         inner = f" (linear solver: {reason_name(PETSc.KSP.ConvergedReason, linear)})" if linear < 0 else ""
-        if reason > 0:  # steps became small, but not the residual
+        if reason == PETSc.SNES.ConvergedReason.CONVERGED_SNORM_RELATIVE:  # the residual is not small
             reason = PETSc.SNES.ConvergedReason.DIVERGED_LINE_SEARCH
         name = reason_name(PETSc.SNES.ConvergedReason, reason)
+        remedy = "load steps, raise E_min, or set snes_max_it and snes_linesearch_type in petsc_options"
+        if reason > 0:
+            remedy = f"leave out snes_rtol, snes_atol or snes_type; {ACCEPTED:g} of it at most is accepted"
         return SolverError(
             f"Newton's method '{self._operator.prefix}' failed with {name}{inner} after {iterations} "
-            f"iterations at residual {residual:.3g}, from the last state and from zero; way out: load steps, "
-            "raise E_min, or set snes_max_it and snes_linesearch_type in petsc_options",
+            f"iterations at residual {residual:.3g} (at zero: {self._load:.3g}), from the last state and "
+            f"from zero; way out: {remedy}",
             reason=reason,
             iterations=iterations,
             residual=residual,

@@ -7,6 +7,7 @@ from dolfinx import fem
 from petsc4py import PETSc
 
 from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo._dolfinx import dof_points
 from dolfinx_neural_topo.errors import SolverError
 
 
@@ -19,7 +20,7 @@ def free_motions(V: fem.FunctionSpace) -> tuple[list[str], np.ndarray]:
     """Return the motions that an elliptic operator without supports does not resist.
 
     Translations and rotations where V has one component for each space dimension, constants elsewhere (of
-    each part of a mixed space).
+    each part of a mixed space). None where the degrees of freedom are not values at points.
 
     Returns:
         Names, and orthonormal modes, shape (owned degrees of freedom, number of modes).
@@ -30,6 +31,8 @@ def free_motions(V: fem.FunctionSpace) -> tuple[list[str], np.ndarray]:
         names, modes = _constants_of_parts(V)
     else:
         names, modes = _block_motions(V)
+    if not names:
+        return names, modes
     gram = sum_replicated(V.mesh.comm, modes.T @ modes)
     return names, np.linalg.solve(np.linalg.cholesky(gram), modes.T).T
 
@@ -42,14 +45,16 @@ def _block_motions(V: fem.FunctionSpace) -> tuple[list[str], np.ndarray]:
     modes = np.zeros((num_owned, block_size, block_size + len(rotations)))
     for component in range(block_size):
         modes[:, component, component] = 1.0
-    x = V.tabulate_dof_coordinates()[:num_owned]
+    x = dof_points(V)
+    if x is None:  # its constants are no vectors of equal entries
+        return [], np.zeros((num_owned * block_size, 0))
     count = dofmap.index_map.size_global
     x = x - sum_replicated(V.mesh.comm, x.sum(axis=0)) / count
     for k, (i, j) in enumerate(rotations):
         modes[:, i, block_size + k] = -x[:, j]
         modes[:, j, block_size + k] = x[:, i]
         names.append(f"rotation in the {'xyz'[min(i, j)]}{'xyz'[max(i, j)]} plane")
-    return names, modes.reshape(num_owned * block_size, -1)
+    return names, modes.reshape(num_owned * block_size, modes.shape[2])
 
 
 def _constants_of_parts(V: fem.FunctionSpace) -> tuple[list[str], np.ndarray]:

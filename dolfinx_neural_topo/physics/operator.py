@@ -9,19 +9,22 @@ import numpy as np
 from dolfinx import fem
 from petsc4py import PETSc
 
+from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo._dolfinx import assemble_matrix, create_matrix
-from dolfinx_neural_topo._petsc import Owner
+from dolfinx_neural_topo._petsc import Owner, Unread
 from dolfinx_neural_topo.errors import SolverError
 from dolfinx_neural_topo.physics import nullspace
 from dolfinx_neural_topo.physics.box_assembly import BoxAssembly
-from dolfinx_neural_topo.physics.linear_solver import LinearSolver
+from dolfinx_neural_topo.physics.linear_solver import ACCEPTED, LinearSolver
 from dolfinx_neural_topo.physics.solvers import Traits, choose
 
 SYMMETRY = 1e-10  # |x.Ay - y.Ax| relative to |Ax| |y|, above which the operator counts as not symmetric
 
 
 class Operator(Owner):
-    """Matrix A of a bilinear form, with the identity in rows and columns of Dirichlet degrees of freedom.
+    """Matrix A of a bilinear form, diagonal in rows and columns of Dirichlet degrees of freedom.
+
+    The number on that diagonal has the size of the other ones, so that nothing depends on the units.
 
     The pattern, the solver and its symbolic factorization live as long as the object; `assemble` renews
     values only.
@@ -37,8 +40,10 @@ class Operator(Owner):
 
     Attributes:
         A: The matrix.
+        diagonal: What stands in the rows of Dirichlet degrees of freedom.
         traits: What kind it is; None before the first `probe`.
         rtol: Relative tolerance of iterative solvers, None for that of the options.
+        unread: Those of the options given that nothing has read yet.
         shortcut: A faster way to compute the same values, or None.
     """
 
@@ -56,8 +61,10 @@ class Operator(Owner):
         super().__init__()
         self.V, self.bcs, self.prefix, self.linear = V, list(bcs), prefix, linear
         self._a, self._preset, self._given = a, preset, dict(petsc_options)
+        self.unread = Unread(petsc_options)
         self.A: PETSc.Mat = self.own(create_matrix(a))
         self.A.setOptionsPrefix(prefix)
+        self.diagonal = 1.0
         self.traits: Traits | None = None
         self.rtol: float | None = None
         self.shortcut: BoxAssembly | None = None
@@ -95,7 +102,15 @@ class Operator(Owner):
             assert self.traits is not None
             preset = choose(self._preset, self.traits)
             self._solver = self.own(
-                LinearSolver(self.A, self.traits, preset, self._given, self.prefix, warm_start=self.linear)
+                LinearSolver(
+                    self.A,
+                    self.traits,
+                    preset,
+                    self._given,
+                    self.prefix,
+                    warm_start=self.linear,
+                    unread=self.unread,
+                )
             )
         return self._solver
 
@@ -116,9 +131,9 @@ class Operator(Owner):
         Note: Collective.
         """
         if self.shortcut is None:
-            assemble_matrix(self.A, self._a, self.bcs)
+            assemble_matrix(self.A, self._a, self.bcs, self.diagonal)
         else:
-            self.shortcut.assemble(self.A)
+            self.shortcut.assemble(self.A, self.diagonal)
         if self.traits is not None:
             self._tell_petsc(self.traits)
         if self._solver is not None:
@@ -131,15 +146,17 @@ class Operator(Owner):
             self.A.setOption(PETSc.Mat.Option.SPD, True)
 
     def probe(self) -> None:
-        """Find out from the assembled matrix what kind it is, and check that supports leave nothing free.
+        """Find out from its matrix what kind it is, and check that supports leave nothing free.
 
         Raises:
             SolverError: A rigid-body motion (or a constant) is left free, or there is NaN in the matrix.
 
         Note: Collective.
         """
+        self.assemble()
         if not np.isfinite(self.A.norm()):
             raise SolverError(f"the matrix of '{self.prefix}' holds NaN or infinity; check moduli, constants")
+        self._match_diagonal()
         nullspace.check_supports(self.A, *nullspace.free_motions(self.V))
         symmetric, mixed = self._is_symmetric(), nullspace.is_mixed(self.V)
         diagonal = self.A.getDiagonal()
@@ -150,6 +167,21 @@ class Operator(Owner):
             self.drop_solver()
             self.traits = traits
         self._tell_petsc(traits)
+
+    def _match_diagonal(self) -> None:
+        """Give the rows of Dirichlet degrees of freedom the size of the free ones, to a factor of 8."""
+        diagonal = self.A.getDiagonal()
+        free = np.abs(diagonal.array_r)
+        diagonal.destroy()
+        for bc in self.bcs:
+            rows = bc.dof_indices()[0]
+            free[rows[rows < free.size]] = 0.0
+        free = free[free > 0.0]
+        total, count = sum_replicated(self.A.comm.tompi4py(), [free.sum(), free.size])
+        if count and total > 0.0 and not 1 / 8 < total / count / self.diagonal < 8:
+            # A power of two: matrices of scaled problems are the scaled ones, and those of size one stay.
+            self.diagonal = float(2.0 ** np.round(np.log2(total / count)))
+            self.assemble()
 
     def _is_symmetric(self) -> bool:
         x, y, Ax, Ay = (self.A.createVecLeft() for _ in range(4))
@@ -182,6 +214,7 @@ class Operator(Owner):
         solver = self.solver
         if self.rtol is not None:
             solver.ksp.setTolerances(rtol=self.rtol)
+            solver.accepted = max(ACCEPTED, 10 * self.rtol)
         try:
             solver.solve(bs, xs, transpose=transpose and not self.symmetric)
         except SolverError:

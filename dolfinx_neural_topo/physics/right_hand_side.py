@@ -46,12 +46,13 @@ class RightHandSides(Owner):
         """The right-hand sides as PETSc vectors."""
         return [field.vec for field in self.fields]
 
-    def assemble(self, case: int, *, lifted: bool) -> None:
+    def assemble(self, case: int, *, lifted: bool, diagonal: float) -> None:
         """Assemble the right-hand side of a load case.
 
         Args:
             case: Number of the load case, from 0.
             lifted: Whether some Dirichlet value is not zero.
+            diagonal: What the matrix holds in the rows of Dirichlet degrees of freedom.
 
         Raises:
             InputError: A load that is zero or not finite.
@@ -66,7 +67,7 @@ class RightHandSides(Owner):
         if nodal is not None:
             b.owned[:] += nodal.x.array[: b.owned.size]
         for bc in self._bcs:
-            bc.set(b.function.x.array, None, 1.0)
+            bc.set(b.function.x.array, None, diagonal)
         b.changed()
         norm = b.vec.norm()
         if not np.isfinite(norm):

@@ -10,7 +10,7 @@ import ufl
 from dolfinx import fem
 from mpi4py import MPI
 
-from dolfinx_neural_topo._dolfinx import dg0_cells
+from dolfinx_neural_topo._dolfinx import dg0_cells, original_cells
 from dolfinx_neural_topo._petsc import Owner, check_prefix, require_real
 from dolfinx_neural_topo.errors import InputError, SolverError, agree
 from dolfinx_neural_topo.physics import chain
@@ -175,8 +175,8 @@ class StateProblem(Owner):
 
     @rtol.setter
     def rtol(self, value: float) -> None:
-        if not 0.0 < value < 1.0:
-            raise InputError(f"rtol must lie in (0, 1), got {value}")
+        if not 0.0 < value <= 0.1:
+            raise InputError(f"rtol must lie in (0, 0.1], got {value}: beyond, nothing of a gradient is left")
         if value != self._operator.rtol:
             self._operator.rtol = value
             self._inputs.forget()
@@ -210,9 +210,20 @@ class StateProblem(Owner):
     def compile(self, form: ufl.Form) -> fem.Form:
         """Compile a form with the options of this problem.
 
+        Raises:
+            InputError: DOLFINx or UFL refuse it.
+
         Note: Collective.
         """
-        return fem.form(form, **self._compiler)
+        try:
+            return fem.form(form, **self._compiler)
+        except Exception as error:  # whatever the layers below raise, on all ranks alike
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(
+                f"a form of '{self.petsc_options_prefix}' cannot be compiled ({type(error).__name__}: "
+                f"{said:.200}); way out: one mesh, one set of tags and real numbers in all of its integrals "
+                '(ufl.Measure("ds", mesh, subdomain_data=tags) in place of ufl.ds beside it)'
+            ) from error
 
     def solve(self, rho: np.ndarray | None = None) -> None:
         """Solve for the states at a density, unless they are there already.
@@ -221,7 +232,8 @@ class StateProblem(Owner):
             rho: Density on owned cells, shape (num_owned_cells,), or None for what `self.rho` holds.
 
         Raises:
-            InputError: A density of wrong shape or with NaN; a load that is zero or not finite.
+            InputError: A density of wrong shape or with NaN; a load that is zero or not finite; a PETSc
+                option that nothing has read (said once).
             SolverError: No convergence, or a singular operator. The next solve starts afresh.
 
         Note: Collective.
@@ -240,6 +252,7 @@ class StateProblem(Owner):
             self._solve_nonlinear()
         self.num_solves += len(self.states)
         self._inputs.take()
+        self._operator.unread.check(self.petsc_options_prefix)
 
     def solve_adjoint(self, dJ_du: fem.Form, lmbda: Field) -> None:
         """Solve A^T lmbda = dJ/du at the present state, zero on Dirichlet degrees of freedom.
@@ -286,11 +299,10 @@ class StateProblem(Owner):
         if self._operator.traits is not None and not (again and self.equation.linear):
             return
         held = self.rho.x.array.copy()
-        cells = self.mesh.topology.original_cell_index[dg0_cells(self.rho.function_space)]
+        cells = original_cells(self.mesh)[dg0_cells(self.rho.function_space)]
         self.rho.x.array[:] = 0.25 + 0.75 * np.modf(0.618034 * cells)[0]
         try:
             self._operator.shortcut = None
-            self._operator.assemble()
             self._operator.probe()
         finally:
             self.rho.x.array[:] = held
@@ -312,7 +324,7 @@ class StateProblem(Owner):
             self._operator.assemble()
         for case, depends in enumerate(self._rho_in_load):
             if change & Change.LOAD or (depends and change & Change.RHO) or (self._lifted and renewed):
-                self._loads.assemble(case, lifted=self._lifted)
+                self._loads.assemble(case, lifted=self._lifted, diagonal=self._operator.diagonal)
         self._operator.solve(self._loads.vectors, [u.vec for u in self._fields])
         for u in self._fields:
             u.scatter_forward()

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from dolfinx_neural_topo._communication import sum_replicated
-from dolfinx_neural_topo._dolfinx import dg0_cells
+from dolfinx_neural_topo._dolfinx import dg0_cells, original_cells
+from dolfinx_neural_topo.physics.algebra import density_space
 
 ROUNDING = 1e-12  # remainders below this, relative to J, count as zero
 
@@ -25,7 +26,7 @@ def random_density(space: Any, low: float, high: float, seed: int = 0) -> np.nda
         Values in [low, high), shape (num_owned_cells,).
     """
     num_owned = space.dofmap.index_map.size_local
-    cells = space.mesh.topology.original_cell_index[dg0_cells(space)[:num_owned]]
+    cells = original_cells(space.mesh)[dg0_cells(space)[:num_owned]]
     z = (cells.astype(np.uint64) + np.uint64(1 + 1_000_003 * seed)) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -47,8 +48,9 @@ def taylor_test(
     infinite. The functional's density is rho again at the end.
 
     Args:
-        functional: Anything with `comm`, `state`, `value` and `value_and_gradient`.
-        rho: Density on owned cells, shape (num_owned_cells,); random in [0.3, 0.8) by default.
+        functional: Anything with `comm`, `value` and `value_and_gradient`.
+        rho: Density on owned cells, shape (num_owned_cells,); random in [0.3, 0.8) by default, where the
+            functional has a `state`.
         direction: d, same shape; random in [-1, 1) by default.
         step: First h; every further one is half the one before.
         num_steps: Number of steps, at least 2.
@@ -59,7 +61,7 @@ def taylor_test(
 
     Note: Collective.
     """
-    space = functional.state.rho.function_space
+    space = density_space(functional) if rho is None or direction is None else None
     rho = random_density(space, 0.3, 0.8, 2 * seed) if rho is None else np.array(rho, dtype=np.float64)
     d = (
         random_density(space, -1.0, 1.0, 2 * seed + 1)

@@ -7,6 +7,7 @@ from mpi4py import MPI
 from dolfinx_neural_topo.bridge import (
     NeuralDesign,
     PixelTransfer,
+    PointTransfer,
     SampledTransfer,
     TopologyObjective,
     check_replicated,
@@ -194,3 +195,29 @@ def test_continuation_stage_is_the_designs():
     assert neural.design.projection.beta == 3.0
     np.testing.assert_array_equal(neural.cell_index, neural.design.domain.canonical_index)
     assert neural.canonical_index is None
+
+
+class PlainImage(ImageNetwork):
+    """The same, and it says how large its image is."""
+
+    def __init__(self, shape, dtype):
+        super().__init__(shape, dtype)
+        self.shape = shape
+
+
+def test_the_transfer_suits_network_and_mesh():
+    for mesh, shape, kind in (
+        (rectangle(comm, 12, 8), (8, 12), PixelTransfer),
+        (rectangle(comm, 12, 8), (5, 7), SampledTransfer),
+        (gmsh_plate(comm), (8, 12), SampledTransfer),
+    ):
+        domain = make_domain(mesh)
+        design = Design(Polynomial(domain), domain)
+        neural = NeuralDesign(design, PlainImage(shape, torch.float64))
+        assert type(neural.objective.transfer) is kind
+        assert np.isfinite(neural.evaluate(neural.initial()).value)
+    assert type(NeuralDesign(design, PointNetwork(torch.float64)).objective.transfer) is PointTransfer
+    with pytest.raises(InputError, match="transfer must be given for a network that is called without"):
+        NeuralDesign(design, ImageNetwork((8, 12), torch.float64))
+    with pytest.raises(InputError, match="shape must have 2 positive numbers"):
+        NeuralDesign(design, PlainImage((8, 12, 2), torch.float64))

@@ -258,3 +258,38 @@ def test_serial_equals_parallel_with_elasticity(kind):
     (value, gradient), (expected_value, expected) = results
     assert value == pytest.approx(expected_value, rel=1e-9)
     np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+
+
+class Compact:
+    """J = sum_i v_i rho_i, least without material; no attribute but those that a functional must have."""
+
+    def __init__(self, domain):
+        self.comm, self._domain = domain.comm, domain
+
+    def value(self, rho):
+        return dot(self._domain, self._domain.cell_volumes, rho)
+
+    def value_and_gradient(self, rho):
+        return self.value(rho), self._domain.cell_volumes.copy()
+
+
+def test_all_material_is_allowed_where_a_functional_limits_it():
+    domain = make_domain(rectangle(comm), volume_fraction=1.0)
+    design = Design(Compact(domain), domain, filter=ConeFilter(domain, 1.7))
+    x = design.initial()
+    assert (x == 1.0).all()
+    evaluation = design.evaluate(x)
+    assert evaluation.value == pytest.approx(96.0) and abs(evaluation.constraints[0]) < 1e-12
+    with pytest.raises(InputError, match=r'way out: Design\(..., volume="at most"\)'):
+        design.evaluate_logits(np.zeros(domain.num_owned_cells))
+    lean = Design(Compact(domain), domain, volume="at most")
+    assert lean.evaluate_logits(np.zeros(domain.num_owned_cells)).volume == pytest.approx(0.953, abs=1e-3)
+    with pytest.raises(InputError, match='volume must be "exactly" or "at most"'):
+        Design(Compact(domain), domain, volume="less")
+
+
+def test_a_functional_that_has_value_and_gradient_only():
+    domain = make_domain(rectangle(comm))
+    design = Design(Compact(domain), domain, constraints=[(Compact(domain), 50.0)])
+    assert design.evaluate(design.initial()).value == pytest.approx(48.0)
+    assert design.num_solves == 0 and not design.settle()

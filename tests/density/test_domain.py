@@ -1,6 +1,7 @@
 import dolfinx
 import numpy as np
 import pytest
+import ufl
 from density_cases import MESHES, comm, dot, make_domain, rectangle
 
 from dolfinx_neural_topo.density import DesignDomain, SymmetryPlane
@@ -52,14 +53,14 @@ def test_markers_of_all_kinds_agree():
     assert dot(by_function, by_function.cell_volumes, rho) == pytest.approx(16.0 + 0.25 * 64.0)
 
 
-@pytest.mark.parametrize("volume_fraction", [0.0, 1.0, 1.4, -0.1, float("nan")])
+@pytest.mark.parametrize("volume_fraction", [0.0, 1.000001, 1.4, -0.1, float("nan")])
 def test_volume_fraction_outside_the_interval(volume_fraction):
-    with pytest.raises(InputError, match=r"volume_fraction must lie in \(0, 1\), got"):
+    with pytest.raises(InputError, match=r"volume_fraction must lie in \(0, 1\], got"):
         make_domain(rectangle(comm), volume_fraction=volume_fraction)
 
 
 def test_volume_fraction_that_solid_cells_exceed():
-    with pytest.raises(InputError, match=r"volume_fraction must lie in \(0.5, 1\) because solid cells"):
+    with pytest.raises(InputError, match=r"volume_fraction must lie in \(0.5, 1\] because solid cells"):
         make_domain(rectangle(comm), volume_fraction=0.4, solid=lambda x: x[0] < 6.0)
 
 
@@ -116,3 +117,13 @@ def test_symmetry_planes_are_checked():
         make_domain(mesh, symmetry=planes)
     both = [SymmetryPlane((0.0, 0.0), (2.0, 0.0)), SymmetryPlane((0.0, 8.0, 0.0), (0.0, 1.0, 0.0))]
     assert make_domain(mesh, symmetry=both).num_copies == 4
+
+
+def test_volumes_of_a_body_of_revolution():
+    mesh = rectangle(comm, 12, 8, lower=(1.0, 0.0))
+    r = ufl.SpatialCoordinate(mesh)[0]
+    domain = make_domain(mesh, weight=2 * ufl.pi * r, volume_fraction=1.0)
+    assert domain.design_volume == pytest.approx(np.pi * (13.0**2 - 1.0) * 8.0, rel=1e-13)
+    assert domain.target_volume == domain.design_volume
+    with pytest.raises(InputError, match="weight must make the volume of every cell positive"):
+        make_domain(mesh, weight=r - 3.0)

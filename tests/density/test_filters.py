@@ -1,8 +1,10 @@
 import dolfinx
 import numpy as np
 import pytest
+import ufl
 from density_cases import MESHES, comm, dot, gathered, make_domain, rectangle, seeded
 
+from dolfinx_neural_topo._communication import max_replicated
 from dolfinx_neural_topo.density import ConeFilter, HelmholtzFilter, SymmetryPlane
 from dolfinx_neural_topo.errors import InputError, SolverError
 
@@ -175,3 +177,48 @@ def test_ranks_without_design_cells_or_any_cell(name):
         )
         np.testing.assert_allclose(stage.apply(np.ones_like(x)), 1.0, rtol=1e-12)
         release(stage)
+
+
+@pytest.mark.ranks
+def test_helmholtz_with_void_beyond_the_boundary():
+    """Where the mesh ends at void, the filter gives what it gives inside a larger mesh of void."""
+    domain = make_domain(rectangle(comm))
+    ds = ufl.Measure("ds", domain.mesh)
+    with HelmholtzFilter(domain, 3.0, void_beyond=ds) as stage, HelmholtzFilter(domain, 3.0) as plain:
+        x, y = seeded(domain, 1), seeded(domain, 2)
+        assert dot(domain, stage.apply(x), y) == pytest.approx(
+            dot(domain, x, stage.apply_transpose(y)), rel=1e-12
+        )
+        full = stage.apply(np.ones_like(x))
+        assert (full < plain.apply(np.ones_like(x))).all()
+        assert max_replicated(comm, full.max(initial=0.0)) < 1.0
+    strip = make_domain(dolfinx.mesh.create_rectangle(comm, [(0.0, 0.0), (12.0, 0.02)], [400, 1]))
+    facets = dolfinx.mesh.locate_entities_boundary(strip.mesh, 1, lambda x: np.isclose(x[0], 0.0))
+    tags = dolfinx.mesh.meshtags(strip.mesh, 1, facets, np.ones(facets.size, dtype=np.int32))
+    ds = ufl.Measure("ds", strip.mesh, subdomain_data=tags)(1)
+    with HelmholtzFilter(strip, 3.0, void_beyond=ds) as stage:
+        decay = 0.5 * np.exp(-strip.midpoints[:, 0] / (3.0 / 12**0.5))  # of a half space of material
+        np.testing.assert_allclose(stage.apply(np.ones(strip.num_owned_cells)), 1.0 - decay, atol=1e-3)
+
+
+@pytest.mark.ranks
+def test_helmholtz_keeps_the_volume_of_a_body_of_revolution():
+    mesh = rectangle(comm)
+    domain = make_domain(mesh, weight=ufl.SpatialCoordinate(mesh)[0])
+    x = seeded(domain, 1)
+    with HelmholtzFilter(domain, 3.0) as stage:
+        volume = dot(domain, domain.cell_volumes, x)
+        assert dot(domain, domain.cell_volumes, stage.apply(x)) == pytest.approx(volume, rel=1e-12)
+        np.testing.assert_allclose(stage.apply(np.ones_like(x)), 1.0, rtol=1e-12)
+
+
+def test_helmholtz_that_is_told_to_be_loose():
+    domain = make_domain(rectangle(comm))
+    loose = {"ksp_type": "cg", "pc_type": "jacobi", "ksp_rtol": 0.9}
+    with (
+        HelmholtzFilter(domain, 3.0, petsc_options=loose) as stage,
+        pytest.raises(SolverError, match="or a smaller ksp_rtol"),
+    ):
+        stage.apply(seeded(domain, 1))
+    with pytest.raises(InputError, match="nothing in 'helmholtz_filter_' has read pc_tpye"):
+        HelmholtzFilter(domain, 3.0, petsc_options={"pc_tpye": "lu"})

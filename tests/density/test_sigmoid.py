@@ -180,3 +180,16 @@ def test_weights_and_volume_exclude_each_other():
 def test_mean_that_cannot_reach_the_fraction():
     with pytest.raises(SolverError, match="no shift of the logits reaches"):
         _root.newton(lambda shift: (0.25, 0.0), 0.0, 0.5)
+
+
+@pytest.mark.ranks
+def test_at_most_the_volume():
+    domain = make_domain(rectangle(comm), volume_fraction=0.4, void=lambda x: x[0] > 9.0)
+    stage = VolumeConstrainedSigmoid(domain, at_most=True)
+    logits, direction, g = seeded(domain, 1, -2.0, 2.0), seeded(domain, 2, -1.0, 1.0), seeded(domain, 3)
+    for shift, share in ((-6.0, 0.05), (0.0, 0.95), (60.0, 1.0)):
+        used = dot(domain, domain.cell_volumes, stage.apply(logits + shift)) / domain.target_volume
+        assert used == pytest.approx(share, abs=0.02) and used <= 1.0 + 1e-12
+    slope = dot(domain, stage.pullback(g, logits, stage.apply(logits)), direction)
+    orders = taylor_orders(lambda t: dot(domain, g, stage.apply(logits + t * direction)), slope)
+    assert (orders > 1.9).all()

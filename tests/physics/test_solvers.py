@@ -3,10 +3,22 @@
 import numpy as np
 import physics_problems as problems
 import pytest
+import ufl
+from dolfinx import fem
 from petsc4py import PETSc
 
-from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.physics import random_density, solvers
+from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo.errors import InputError, SolverError
+from dolfinx_neural_topo.physics import (
+    Compliance,
+    ReducedFunctional,
+    StateProblem,
+    elasticity,
+    heat,
+    random_density,
+    simp,
+    solvers,
+)
 from dolfinx_neural_topo.physics.solvers import PRESETS, Traits, choose
 
 
@@ -17,7 +29,7 @@ def keys_under(prefix):
 @pytest.mark.parametrize("solver", ["direct", "amg"])
 def test_options_are_taken_out_again(solver):
     with problems.cantilever(
-        solver=solver, petsc_options={"ksp_rtol": 1e-9, "ksp_monitor_nothing": None}
+        solver=solver, petsc_options={"ksp_rtol": 1e-9, "ksp_error_if_not_converged": None}
     ) as problem:
         problem.functional.value_and_gradient()
         assert keys_under("cantilever_") == []
@@ -37,11 +49,11 @@ def test_petsc_options_override_the_preset():
 
 def test_the_command_line_wins_and_stays():
     database = PETSc.Options()
-    database["cantilever_ksp_rtol"] = 1e-3
+    database["cantilever_ksp_rtol"] = 1e-6
     try:
         with problems.cantilever(solver="amg", petsc_options={"ksp_rtol": 1e-12}) as problem:
             problem.functional.value()
-            assert problem.state._operator.solver.ksp.getTolerances()[0] == 1e-3
+            assert problem.state._operator.solver.ksp.getTolerances()[0] == 1e-6
             assert keys_under("cantilever_") == ["cantilever_ksp_rtol"]
     finally:
         database.delValue("cantilever_ksp_rtol")
@@ -126,3 +138,69 @@ def test_a_warm_start_costs_less():
         cold = problem.state.iterations
         problem.state.solve(rho * (1 + 1e-6))
         assert problem.state.iterations < cold
+
+
+@pytest.mark.parametrize("solver", ["direct", "amg"])
+def test_an_option_that_nothing_reads_is_an_error(solver):
+    given = {"ksp_tpye": "cg", "ksp_max_it": 500}
+    with (
+        problems.cantilever(solver=solver, petsc_options=given) as problem,
+        pytest.raises(InputError, match="nothing in 'cantilever_' has read ksp_tpye;"),
+    ):
+        problem.functional.state.solve()
+    with (
+        problems.large_beam(petsc_options={"snes_max_it": 50, "snes_lag": 2}) as problem,
+        pytest.raises(InputError, match="has read snes_lag;"),
+    ):
+        problem.functional.value()
+
+
+def test_a_loose_linear_solve_is_refused_whatever_the_options():
+    given = {"ksp_type": "cg", "pc_type": "jacobi", "ksp_rtol": 0.9}
+    with (
+        problems.heat_sink(petsc_options=given) as problem,
+        pytest.raises(SolverError, match=r"true residual .* as ksp_rtol = 0.9 asked for"),
+    ):
+        problem.functional.value()
+
+
+@pytest.mark.parametrize("given", [{"snes_rtol": 0.99}, {"snes_type": "ksponly"}, {"snes_atol": 1e6}])
+def test_a_loose_newton_solve_is_refused_whatever_the_options(given):
+    with (
+        problems.large_beam(petsc_options=given) as problem,
+        pytest.raises(SolverError, match="leave out snes_rtol, snes_atol or snes_type"),
+    ):
+        problem.functional.value()
+
+
+UNITS = [1e-20, 1e-10, 1.0, 1e10, 1e20]
+
+
+@pytest.mark.parametrize("solver", ["direct", "amg", "gmg"])
+@pytest.mark.parametrize("cell", ["quadrilateral", "hexahedron"])
+def test_results_in_other_units_are_the_same_results(cell, solver):
+    domain = problems.box(cell)
+    dim = domain.geometry.dim
+    V, rho = problems.vector_space(domain), problems.density(domain)
+    modulus, values = fem.Constant(domain, 1.0), []
+    a = elasticity.bilinear_form(V, simp(rho, E0=modulus, E_min=1e-9 * modulus))
+    L = problems.traction(V, [0.0, -1.0, 0.5][:dim])
+    options = {"bcs": [problems.fix(V, problems.left)], "solver": solver}
+    for unit in UNITS:
+        modulus.value = unit
+        with StateProblem((a, L), rho, petsc_options_prefix="units_", **options) as state:
+            value, gradient = Compliance(state).value_and_gradient()
+            values.append([unit * value, unit * sum_replicated(domain.comm, gradient @ gradient) ** 0.5])
+    assert np.allclose(values, values[2], rtol=1e-4 if solver == "gmg" else 1e-6, atol=0.0)
+
+
+def test_boundary_values_in_other_units():
+    domain = problems.box()
+    V, rho = fem.functionspace(domain, ("Lagrange", 1)), problems.density(domain)
+    bcs = [problems.fix(V, problems.left, 1.0), problems.fix(V, lambda x: np.isclose(x[0], 8.0), -0.5)]
+    unit, means = fem.Constant(domain, 1.0), []
+    for unit.value in UNITS:
+        a = heat.bilinear_form(V, unit * simp(rho, E_min=1e-3))
+        with StateProblem((a, None), rho, bcs=bcs, petsc_options_prefix="units_") as state:
+            means.append(ReducedFunctional(state.u * ufl.dx, state).value())
+    assert np.allclose(means, 8.0, rtol=1e-9)

@@ -17,6 +17,7 @@ from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
 from dolfinx_neural_topo.physics import simp_penalty
+from dolfinx_neural_topo.physics.algebra import density_space, problems_of
 
 Problem = Callable[[Any], Any]
 Meshes = Callable[[MPI.Comm], Sequence[Any]]
@@ -74,7 +75,7 @@ class Levels:
             functional = problem(mesh)
             self._made.append(functional)
             penalty = _penalty(functional)
-            space = functional.state.rho.function_space
+            space = density_space(functional)
             coarser = copy.copy(design)  # shares domain, filter and volume
             pooling = PMeanPooling(design.domain, space, 1.0 if penalty is None else penalty)
             coarser.functional = PooledFunctional(functional, pooling)
@@ -118,11 +119,13 @@ class Levels:
 
         Returns:
             The problem, to be destroyed, or None on all ranks where the mesh cannot be made again with its
-            cells in the same order.
+            cells in the same order, or domain and filter hold forms of this mesh.
 
         Note: Collective, on `comm` and on all ranks of this problem.
         """
         design = self._designs[0]
+        if design.domain.weight is not None or getattr(design.filter, "void_beyond", None) is not None:
+            return None  # of this mesh
         cells = CanonicalOrder(self.comm, design.cell_index)
         midpoints = np.column_stack([cells.allgather(column) for column in design.domain.midpoints.T])
         solid, void = cells.allgather(design.domain.solid), cells.allgather(design.domain.void)
@@ -130,7 +133,7 @@ class Levels:
         try:
             mesh = self._meshes(comm)[0] if self._meshes else self._grid.coarsened(1, comm)  # type: ignore
             functional = self._problem(mesh)
-            space = functional.state.rho.function_space
+            space = density_space(functional)
             index = canonical_index(space)
             own = space.tabulate_dof_coordinates()[: len(index)]
             tolerance = 1e-6 * np.ptp(midpoints, axis=0).max()
@@ -178,9 +181,10 @@ class Levels:
 
 def _penalty(functional: Any) -> fem.Constant | float | None:
     """Find the exponent of SIMP in the equation of a functional's state."""
-    equation = functional.state.equation
-    forms = [equation.a, *filter(None, equation.loads), *filter(None, [equation.residual])]
-    return simp_penalty(functional.state.rho, forms)
+    problems = problems_of(functional)
+    equations = [problem.equation for problem in problems]
+    forms = [form for e in equations for form in (e.a, *e.loads, e.residual) if form is not None]
+    return simp_penalty(problems[0].rho, forms) if problems else None
 
 
 def _transfer(design: Design, grid: CellGrid | None) -> Any:
@@ -199,8 +203,10 @@ def _transfer(design: Design, grid: CellGrid | None) -> Any:
 
 
 def _destroy(functional: Any) -> None:
-    functional.destroy()
-    functional.state.destroy()
+    if hasattr(functional, "destroy"):
+        functional.destroy()
+    for problem in problems_of(functional):
+        problem.destroy()
 
 
 class StartingAt:
