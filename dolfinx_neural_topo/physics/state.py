@@ -30,7 +30,8 @@ class StateProblem(Owner):
 
     A linear equation a(u_i, v; rho) = L_i(v; rho) is solved for all load cases i with one factorization, a
     nonlinear one F(u; v, rho) = 0 by Newton's method with the exact Jacobian. A `solve` at inputs that have
-    not changed does nothing, so that several functionals share one solve.
+    not changed does nothing, so that several functionals share one solve. All coefficients but density and
+    states count as constants; a function that another problem solves for is therefore refused.
 
     Args:
         equation: (a, L), (a, [L_1, L_2, ...]) or a residual F with `u`. An L that is None is zero. A residual
