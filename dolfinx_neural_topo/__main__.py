@@ -78,15 +78,25 @@ def _add_run(commands) -> None:
         "--out", metavar="DIR", help="folder for result.json, density.npz, pictures, history.csv"
     )
     parser.add_argument("--json", action="store_true", help="end with the record as one line of JSON")
+    _add_buildable(parser)
     parser.set_defaults(command=_run)
 
 
+def _add_buildable(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--buildable",
+        action="store_true",
+        help="end in a design of solid and void in one piece; 60 of the evaluations go there",
+    )
+
+
 def _run(arguments: argparse.Namespace) -> None:
+    from dolfinx_neural_topo.study.built import BUILT
     from dolfinx_neural_topo.study.run import describe, run, summary
 
     record = run(
         arguments.task,
-        arguments.method,
+        arguments.method + (BUILT if arguments.buildable else ""),
         seed=arguments.seed,
         evaluations=arguments.evaluations,
         start=arguments.start,
@@ -105,6 +115,7 @@ def _add_study(commands) -> None:
         metavar="NAME",
         help="as for run (the paper's four: cnn-lbfgs mma oc pixel-lbfgs)",
     )
+    _add_buildable(parser)
     parser.add_argument("--seeds", default="0", metavar="0-4", help="of the networks (%(default)s)")
     parser.add_argument(
         "--starts",
@@ -130,6 +141,7 @@ def _add_study(commands) -> None:
 
 def _study(arguments: argparse.Namespace) -> int:
     from dolfinx_neural_topo.errors import InputError
+    from dolfinx_neural_topo.study.built import BUILT
     from dolfinx_neural_topo.study.plan import parse_seeds, plan
     from dolfinx_neural_topo.study.store import Store
     from dolfinx_neural_topo.study.study import Workers, study
@@ -137,7 +149,8 @@ def _study(arguments: argparse.Namespace) -> int:
     if MPI.COMM_WORLD.size > 1:
         raise InputError("study starts its own processes: call it without mpirun, and give --ranks")
     seeds = parse_seeds(arguments.seeds)
-    keys = plan(arguments.tasks, arguments.methods, seeds, arguments.evaluations, arguments.starts)
+    methods = [name + (BUILT if arguments.buildable else "") for name in arguments.methods]
+    keys = plan(arguments.tasks, methods, seeds, arguments.evaluations, arguments.starts)
     workers = Workers(arguments.jobs, arguments.threads, arguments.ranks, arguments.ranks_from)
     records = study(keys, Store(arguments.out), workers)
     return int(any(record["status"] != "ok" for record in records))

@@ -66,6 +66,7 @@ class DesignDomain:
         num_owned_cells: Cells this rank owns.
         num_global_cells: Cells of the mesh.
         weight: Weight of volumes in UFL, or None.
+        cell_dofs: DG0 degree of freedom of each owned cell of the mesh, shape (num_owned_cells,), int32.
         cell_volumes: Weighted volume (area in 2D) of owned cells, shape (num_owned_cells,), in DG0 dof order
             like all arrays here.
         midpoints: Midpoints of owned cells, shape (num_owned_cells, 3).
@@ -123,7 +124,7 @@ class DesignDomain:
                 "space_or_rho must be a DG0 space or a function in one (one value a cell), "
                 f"got {self.space.ufl_element()}; use dolfinx.fem.functionspace(mesh, ('DG', 0))"
             )
-        self._cell_dofs = dofs[: self.num_owned_cells, 0]
+        self.cell_dofs = dofs[: self.num_owned_cells, 0]
         self.midpoints = self._midpoints()
         self.weight = weight
         self.cell_volumes = self._volumes()
@@ -178,7 +179,7 @@ class DesignDomain:
     def _midpoints(self) -> np.ndarray:
         cells = np.arange(self.num_owned_cells, dtype=np.int32)
         midpoints = np.empty((self.num_owned_cells, 3))
-        midpoints[self._cell_dofs] = dolfinx.mesh.compute_midpoints(self.mesh, self.mesh.topology.dim, cells)
+        midpoints[self.cell_dofs] = dolfinx.mesh.compute_midpoints(self.mesh, self.mesh.topology.dim, cells)
         return midpoints
 
     def _volumes(self) -> np.ndarray:
@@ -204,7 +205,7 @@ class DesignDomain:
                 )
             cells = tags.indices[np.isin(tags.values, values)]
             marked = np.zeros(self.num_owned_cells, dtype=bool)
-            marked[self._cell_dofs[cells[cells < self.num_owned_cells]]] = True
+            marked[self.cell_dofs[cells[cells < self.num_owned_cells]]] = True
             return marked
         given = np.asarray(marker(self.midpoints.T) if callable(marker) else marker)
         right = given.shape == (self.num_owned_cells,) and given.dtype == bool

@@ -79,7 +79,11 @@ class ThreeFieldProjection:
     Args:
         beta: Sharpness, common to all three.
         eta: Threshold of the blueprint.
-        delta: Distance of the other two thresholds, with 0 <= eta - delta and eta + delta <= 1.
+        delta: Distance of the other two thresholds, with 0 <= eta - delta and eta + delta <= 1; a pair gives
+            that of the eroded and that of the dilated one.
+        eroded_alone: Whether the objective is that of the eroded density instead of the worst of three: the
+            same where less material is always worse, as for the compliance under given loads, at a third of
+            the cost.
 
     Raises:
         InputError: An argument is out of its range.
@@ -88,14 +92,23 @@ class ThreeFieldProjection:
         Wang, Lazarov and Sigmund (2011), Structural and Multidisciplinary Optimization 43, section 4.
     """
 
-    def __init__(self, beta: float, eta: float = 0.5, *, delta: float = 0.2):
-        if not 0.0 < delta <= min(eta, 1.0 - eta):
+    def __init__(
+        self,
+        beta: float,
+        eta: float = 0.5,
+        *,
+        delta: float | tuple[float, float] = 0.2,
+        eroded_alone: bool = False,
+    ):
+        above, below = delta if isinstance(delta, tuple) else (delta, delta)
+        if not 0.0 < min(above, below) <= max(above, below) <= min(eta, 1.0 - eta):
             raise InputError(
                 f"delta must lie in (0, min(eta, 1 - eta)] = (0, {min(eta, 1 - eta):.6g}], got {delta}"
             )
-        self.eroded = HeavisideProjection(beta, eta + delta)
+        self.eroded = HeavisideProjection(beta, eta + above)
         self.intermediate = HeavisideProjection(beta, eta)
-        self.dilated = HeavisideProjection(beta, eta - delta)
+        self.dilated = HeavisideProjection(beta, eta - below)
+        self._eroded_alone = eroded_alone
 
     @property
     def beta(self) -> float:
@@ -104,13 +117,13 @@ class ThreeFieldProjection:
 
     @beta.setter
     def beta(self, beta: float) -> None:
-        for projection in self.realizations:
+        for projection in (self.eroded, self.dilated, self.intermediate):
             projection.beta = beta
 
     @property
     def realizations(self) -> tuple[HeavisideProjection, ...]:
-        """Projections over whose densities the objective is the worst case; the blueprint comes last."""
-        return (self.eroded, self.dilated, self.intermediate)
+        """Projections over whose densities the objective is the worst case; a blueprint comes last."""
+        return (self.eroded,) if self._eroded_alone else (self.eroded, self.dilated, self.intermediate)
 
     def apply(self, rho_filtered: np.ndarray) -> np.ndarray:
         """Project to the blueprint, owned values, shape (num_owned_cells,)."""

@@ -7,6 +7,7 @@ from importlib import import_module
 
 _HOME = {
     "Adam": "adam",
+    "Built": "buildable",
     "Continuation": "continuation",
     "GCMMA": "gcmma",
     "LBFGS": "lbfgs",
@@ -18,6 +19,7 @@ _HOME = {
     "Schedule": "multistart",
     "SciPyLBFGSB": "scipy_lbfgsb",
     "Step": "step",
+    "make_buildable": "buildable",
     "minimize": "loop",
     "minimize_multistart": "multistart",
 }

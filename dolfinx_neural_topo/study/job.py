@@ -34,6 +34,8 @@ class Job:
         folder: Where to keep checkpoints, or None for none.
         progress: Whether to show the progress line; None shows it on a terminal.
         solver: Preset of the linear solver; chosen by size if None.
+        last_stage: Whether the last stage of a buildable design follows, so that the design need not be
+            finished.
     """
 
     task: Task
@@ -42,6 +44,7 @@ class Job:
     folder: Path | None = None
     progress: bool | None = None
     solver: str | None = None
+    last_stage: bool = False
 
     def options(self, evaluations: int | None = None, stage: str = "") -> dict[str, Any]:
         """Return the arguments of `minimize` that every method takes from its job.
@@ -97,6 +100,8 @@ class Outcome:
         history: Lowest objective so far after each evaluation on the task's own grid.
         reason: Why it ended.
         interrupted: True if a signal ended it; the checkpoint continues it.
+        built: What was found out about a design made buildable (see `optimize.buildable.Built.summary`), or
+            None. Then `rho` and `compliance` are those of the cut.
     """
 
     rho_design: npt.NDArray[np.float64]
@@ -109,6 +114,7 @@ class Outcome:
     history: list[float]
     reason: str
     interrupted: bool = False
+    built: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, result: Result, built: BuiltTask) -> Outcome:

@@ -12,6 +12,7 @@ from typing import Any
 
 from dolfinx_neural_topo import optimize
 from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.study.built import BUILT, built
 from dolfinx_neural_topo.study.coarse_to_fine import coarse_to_fine
 from dolfinx_neural_topo.study.job import Job, MeanVolume, Outcome, StartingAt
 from dolfinx_neural_topo.study.multistart import multistart_by
@@ -175,11 +176,20 @@ METHODS = {
 def get_method(name: str) -> Method:
     """Return a method.
 
+    Args:
+        name: Name of the list; with "-built" at its end the method gets the last stage that makes its design
+            buildable.
+
     Raises:
         InputError: No method has that name; the nearest ones are listed.
     """
-    if name not in METHODS:
+    base = name.removesuffix(BUILT)
+    if base not in METHODS:
         raise InputError(
-            f"unknown method {name!r}; {nearest(name, METHODS)}methods are: {', '.join(METHODS)}"
+            f"unknown method {name!r}; {nearest(base, METHODS)}methods are: {', '.join(METHODS)}, each also "
+            f"with {BUILT} at its end"
         )
-    return METHODS[name]
+    method = METHODS[base]
+    if name == base:
+        return method
+    return Method(name, f"{method.description}; then made buildable", method.neural, built(method.optimize))

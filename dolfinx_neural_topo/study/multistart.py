@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dolfinx_neural_topo.optimize.multistart import minimize_multistart
+from dolfinx_neural_topo.optimize.multistart import minimize_multistart, preset
 from dolfinx_neural_topo.study.job import Job, Outcome
 from dolfinx_neural_topo.tasks.build import build
 from dolfinx_neural_topo.tasks.coarse import meshes, problem
@@ -24,6 +24,7 @@ def multistart_by(parameterization: str) -> Callable[[Job], Outcome]:
                 built.design,
                 problem(job.task),
                 meshes=meshes(job.task),
+                schedule=preset(job.task.num_cells).unfinished() if job.last_stage else None,
                 budget=job.key.budget,
                 seed=job.key.seed,
                 parameterization=parameterization,

@@ -51,7 +51,7 @@ def run(
 
     Args:
         task: Name of the task.
-        method: Name of the method.
+        method: Name of the method; "-built" at its end makes the design buildable, within the budget.
         seed: Seed of the method's network; methods without one ignore it.
         evaluations: Budget of evaluations; what multi-start plans for (see `minimize_multistart`).
         start: "uniform" or "network:SEED" for methods that start from a density; None for the method's own
@@ -73,6 +73,8 @@ def run(
           `independent`), else a fresh problem: `compliance` of the same density, `greyness`, and of the
           design thresholded at exactly the allowed volume its compliance (`threshold_compliance`) and number
           of pieces (`components`);
+        - `built`, of a method with "-built" at its end: what is known of the 0-1 design that was made, which
+          is then the design of the record (see `optimize.buildable.Built`);
         - `exact_volume_compliance`: compliance after the design was shifted to exactly the allowed volume;
         - `cells`, `evaluations`, `equivalent_evaluations` (weighted by cells), `solves`, `seconds`, `reason`;
         - `history`: lowest objective after each evaluation on the task's own grid, null before the first
@@ -116,6 +118,7 @@ def run(
         "solves": outcome.solves,
         "seconds": round(seconds, 3),
         "reason": outcome.reason,
+        **({} if outcome.built is None else {"built": outcome.built}),
         "history": [float(f"{value:.7g}") if math.isfinite(value) else None for value in outcome.history],
         "provenance": provenance.describe(comm),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -149,9 +152,12 @@ def _judge(task: Task, outcome: Outcome, comm: MPI.Comm) -> dict[str, Any]:
                 return comm.bcast(on_rank_zero(comm, lambda: independent.compliance(task, image)), root=0)
             return built.functional.value(built.grid.to_cells(image))
 
-        clipped = np.clip(outcome.rho_design, _LOGIT_CLIP, 1.0 - _LOGIT_CLIP)
-        logits = built.grid.to_cells(np.log(clipped / (1.0 - clipped)))
-        exact = built.design.rho_from_design(built.design.design_from_logits(logits))
+        if outcome.built is None:
+            clipped = np.clip(outcome.rho_design, _LOGIT_CLIP, 1.0 - _LOGIT_CLIP)
+            logits = built.grid.to_cells(np.log(clipped / (1.0 - clipped)))
+            exact = built.design.rho_from_design(built.design.design_from_logits(logits))
+        else:
+            exact = built.grid.to_cells(outcome.rho)  # its volume is exact
         return {
             "compliance": outcome.compliance,
             "volume": outcome.volume,

@@ -113,12 +113,17 @@ class Schedule:
             rounds.append(replace(each, keep=most))
         return Schedule(starts, self.repair_level, (*rounds, self.rounds[-1]))
 
+    def unfinished(self) -> Schedule:
+        """Return a schedule with a short last round, for designs that a last stage goes on with."""
+        return replace(self, rounds=(*self.rounds[:-1], replace(self.rounds[-1], evaluations=UNFINISHED)))
+
     def fitted(self, budget: float, weight: Callable[[int], float]) -> Schedule:
         """Return the schedule with as many starts as a budget allows beside a usual last round.
 
-        Each design of the last round counts as `FINISH_RESERVE` evaluations, which is about what it takes
-        where little is left to gain. The last round itself is not cut: it goes on until its tolerance says
-        otherwise, so that a design that still gains spends more than the budget, and one that does not, less.
+        Each design of the last round counts as `FINISH_RESERVE` evaluations (or its budget, if that is less),
+        which is about what it takes where little is left to gain. The last round itself is not cut: it goes
+        on until its tolerance says otherwise, so that a design that still gains spends more than the budget,
+        and one that does not, less.
 
         Args:
             budget: Equivalent evaluations planned for.
@@ -127,7 +132,7 @@ class Schedule:
         Raises:
             InputError: The budget is too small for one start of each group.
         """
-        reserve = self.rounds[-1].keep * FINISH_RESERVE
+        reserve = self.rounds[-1].keep * min(FINISH_RESERVE, self.rounds[-1].evaluations)
         for percent in reversed(range(1, 1001)):
             schedule = self.scaled(percent / 100)
             if schedule.cost(weight) + reserve <= budget:
@@ -138,6 +143,9 @@ class Schedule:
 
 FINISH_RESERVE = 25
 """Evaluations that a budget counts for each design of the last round."""
+
+UNFINISHED = 10
+"""Evaluations of the last round where another stage follows."""
 
 FINISH = Round(1, level=0, evaluations=100, tolerance=1e-3)
 """The winner goes on until it gains less than 0.1 % in 10 evaluations."""

@@ -1,0 +1,85 @@
+"""Pieces of material: cells joined by facets, over all ranks."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
+
+from dolfinx_neural_topo._communication import exchange
+from dolfinx_neural_topo.density.domain import DesignDomain
+
+Ints = NDArray[np.int64]
+
+
+def pieces(domain: DesignDomain, solid: NDArray[np.bool_]) -> tuple[Ints, int]:
+    """Number the pieces of material: solid cells that share a facet (an edge in 2D) belong together.
+
+    Ranks find their own pieces and tell each other which of them meet; no mesh is gathered.
+
+    Args:
+        domain: Design domain.
+        solid: True in solid cells, owned, shape (num_owned_cells,).
+
+    Returns:
+        The piece of each owned cell, -1 in void, numbered from 0 by their first cells in canonical order; and
+        how many there are.
+
+    Note: Collective.
+    """
+    comm = domain.comm
+    cells, facets = _sides(domain, solid)
+    order = np.argsort(facets, kind="stable")
+    cells, facets = cells[order], facets[order]
+    own = _components(domain.num_owned_cells, _neighbours(facets, cells))
+    _, own = np.unique(own[solid], return_inverse=True)
+    counts = comm.allgather(int(own.max(initial=-1)) + 1)
+    mine = np.full(domain.num_owned_cells, -1, dtype=np.int64)
+    mine[solid] = sum(counts[: comm.rank]) + own
+    whole = _components(sum(counts), _meetings(comm, facets, mine[cells]))
+    first = np.full(int(whole.max(initial=-1)) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first, whole[mine[solid]], domain.canonical_index[solid])
+    first = np.min(comm.allgather(first), axis=0)
+    labels = np.full(domain.num_owned_cells, -1, dtype=np.int64)
+    labels[solid] = np.argsort(np.argsort(first))[whole[mine[solid]]]
+    return labels, len(first)
+
+
+def _sides(domain: DesignDomain, solid: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    """Return the owned solid cells (their numbers in DG0), and global numbers of their facets, in pairs."""
+    topology = domain.mesh.topology
+    dim = topology.dim
+    topology.create_connectivity(dim, dim - 1)
+    to_facets = topology.connectivity(dim, dim - 1)
+    dofs = domain.cell_dofs
+    facets = to_facets.array[: to_facets.offsets[len(dofs)]].reshape(len(dofs), -1)
+    used = solid[dofs]
+    numbers = topology.index_map(dim - 1).local_to_global(facets[used].reshape(-1).astype(np.int32))
+    return np.repeat(dofs[used].astype(np.int64), facets.shape[1] if len(dofs) else 1), numbers
+
+
+def _neighbours(facets: Ints, values: Ints) -> Ints:
+    """Return the pairs of values that stand at the same facet, from sorted facets; shape (n, 2)."""
+    same = np.flatnonzero(facets[1:] == facets[:-1])
+    return np.stack([values[same], values[same + 1]], axis=1)
+
+
+def _meetings(comm, facets: Ints, pieces_of_ranks: Ints) -> Ints:
+    """Return the pairs of pieces of different ranks that share a facet, on all ranks; shape (n, 2).
+
+    Every facet with one owned solid cell is told to a rank that its number chooses, where both sides meet.
+    """
+    _, places, counts = np.unique(facets, return_index=True, return_counts=True)
+    open_sides = places[counts == 1]
+    rows = np.stack([facets[open_sides], pieces_of_ranks[open_sides]], axis=1)
+    received = np.concatenate(exchange(comm, [rows[rows[:, 0] % comm.size == q] for q in range(comm.size)]))
+    received = received[np.argsort(received[:, 0], kind="stable")]
+    pairs = np.unique(_neighbours(received[:, 0], received[:, 1]), axis=0)
+    return np.concatenate(comm.allgather(pairs))
+
+
+def _components(count: int, pairs: Ints) -> Ints:
+    """Return the component of each of `count` nodes of a graph."""
+    graph = scipy.sparse.coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    return connected_components(graph, directed=False)[1] if count else np.empty(0, dtype=np.int64)

@@ -1,0 +1,140 @@
+"""A cut made one piece: loose material is dropped, loaded pieces are joined, loads get material."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from dolfinx_neural_topo._communication import max_replicated, sum_replicated
+from dolfinx_neural_topo.density import DesignDomain
+from dolfinx_neural_topo.density.cut import cut
+from dolfinx_neural_topo.density.pieces import pieces
+from dolfinx_neural_topo.optimize.method import Array
+from dolfinx_neural_topo.physics.attachment import Attachment
+
+Bools = NDArray[np.bool_]
+
+_ROUNDS = 12  # of repair; each changes a few cells, and what takes their place may need repair again
+_SOLID = 0.5
+
+
+def mend(
+    domain: DesignDomain,
+    rho: Array,
+    density: Array,
+    attachment: Attachment,
+    *,
+    worth: Array,
+    width: float,
+    exact_volume: bool,
+) -> Array:
+    """Change as few cells of a cut as it takes to get one piece that carries every load.
+
+    Loose material that carries no load is dropped, loaded nodes in void get their cells, and a piece that
+    carries a load of its own (or passive solid cells) is joined to the largest one by a bar on the straight
+    line between the two. Cells at the surface pay for what is added, those of least worth first.
+
+    Args:
+        domain: Design domain.
+        rho: The cut, owned values.
+        density: What orders the cells that take the place of dropped ones.
+        attachment: Loads and supports.
+        worth: What solid cells are worth to the objective; only their order counts.
+        width: Width of bars that join pieces.
+        exact_volume: As for `cut`.
+
+    Returns:
+        The cut, owned values, still in several pieces where the volume is too small for one.
+
+    Note: Collective.
+    """
+    first = np.zeros(domain.num_owned_cells, dtype=bool)
+    never = np.zeros_like(first)
+    order = _by_worth(domain, attachment, rho, density, worth)
+    for _ in range(_ROUNDS):
+        labels, count = pieces(domain, rho > _SOLID)
+        main = _largest(domain, labels, count)
+        add, drop = _changes(domain, attachment, labels, count, main, width)
+        add &= domain.design & ~first
+        drop &= domain.design & ~never & ~first
+        if not max_replicated(domain.comm, float((add | drop).any())):
+            break
+        first |= add
+        never = (never | drop) & ~first
+        rho = cut(domain, order, first=first, never=never, exact_volume=exact_volume)
+    return rho
+
+
+def _by_worth(
+    domain: DesignDomain, attachment: Attachment, rho: Array, density: Array, worth: Array
+) -> Array:
+    """Return an order of the cells: void ones by density, then the surface by worth, then the inside."""
+    solid = rho > _SOLID
+    low, high = max_replicated(
+        domain.comm,
+        [(-worth[solid]).max(initial=-np.inf), worth[solid].max(initial=-np.inf)],
+    )
+    relative = (worth + low) / (high + low) if high + low > 0.0 else np.zeros_like(worth)
+    at_surface = solid & attachment.cells_at(attachment.touched(~solid))
+    return np.where(at_surface, 2.0 + relative, np.where(solid, 4.0, np.minimum(density, 1.0)))
+
+
+def largest_piece(domain: DesignDomain, rho: Array) -> tuple[Bools, int]:
+    """Return the cells of the largest piece of a cut, owned, and the number of pieces. Note: Collective."""
+    labels, count = pieces(domain, rho > _SOLID)
+    return labels == _largest(domain, labels, count) if count else labels >= 0, count
+
+
+def _largest(domain: DesignDomain, labels: NDArray[np.int64], count: int) -> int:
+    """Return the piece of the largest volume, the first in canonical order of equal ones."""
+    inside = labels >= 0
+    volumes = np.bincount(labels[inside], weights=domain.cell_volumes[inside], minlength=count)
+    volumes = sum_replicated(domain.comm, volumes)
+    return int(np.argmax(volumes > (1.0 - 1e-9) * volumes.max(initial=0.0))) if count else -1
+
+
+def _changes(
+    domain: DesignDomain,
+    attachment: Attachment,
+    labels: NDArray[np.int64],
+    count: int,
+    main: int,
+    width: float,
+) -> tuple[Bools, Bools]:
+    """Return the cells to add and those to drop, owned. Note: Collective."""
+    add = attachment.cells_at(attachment.unheld(labels >= 0)) & ~domain.void
+    drop = np.zeros_like(add)
+    held = attachment.touched(labels == main)
+    for piece in range(count):
+        if piece == main:
+            continue
+        cells = labels == piece
+        carries = attachment.loaded & attachment.touched(cells) & ~held
+        stays = carries.any() or (cells & domain.solid).any()
+        if max_replicated(domain.comm, float(stays)):
+            add |= _bar(domain, cells, labels == main, width)
+        else:
+            drop |= cells
+    return add, drop
+
+
+def _bar(domain: DesignDomain, piece: Bools, main: Bools, width: float) -> Bools:
+    """Return the owned cells on the shortest line from a piece to the main one, with the ends. Collective."""
+    comm, midpoints = domain.comm, domain.midpoints
+    points = np.concatenate(comm.allgather(midpoints[piece]))
+    numbers = np.concatenate(comm.allgather(domain.canonical_index[piece]))
+    mine = np.flatnonzero(main)
+    best = (np.inf, -1, -1, None, None)
+    if len(mine):
+        distance, nearest = cKDTree(points).query(midpoints[mine])
+        close = np.flatnonzero(distance <= distance.min() * (1.0 + 1e-9))
+        k = close[np.argmin(domain.canonical_index[mine[close]])]
+        start, end = points[nearest[k]], midpoints[mine[k]]
+        number = int(domain.canonical_index[mine[k]])
+        best = (float(distance[k]), number, int(numbers[nearest[k]]), start, end)
+    _, _, _, start, end = min(comm.allgather(best), key=lambda each: (round(each[0], 9), *each[1:3]))
+    along = end - start
+    t = np.clip((midpoints - start) @ along / (along @ along), 0.0, 1.0)
+    away = np.linalg.norm(midpoints - start - t[:, None] * along, axis=1)
+    return away <= 0.5 * width

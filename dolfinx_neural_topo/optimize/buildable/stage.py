@@ -1,0 +1,299 @@
+"""Three-field continuation from a found design, the cut, its check by a fresh solve, and its repair."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from dolfinx_neural_topo._communication import max_replicated, sum_replicated
+from dolfinx_neural_topo.density import ConeFilter, Design, DesignDomain
+from dolfinx_neural_topo.density.cut import cut
+from dolfinx_neural_topo.density.length_scale import LengthScale, length_scale
+from dolfinx_neural_topo.density.projection import ThreeFieldProjection
+from dolfinx_neural_topo.density.widths import least_gap, least_member
+from dolfinx_neural_topo.errors import InputError, SolverError, agree
+from dolfinx_neural_topo.optimize.buildable.built import Built
+from dolfinx_neural_topo.optimize.buildable.gaps import OpenGaps
+from dolfinx_neural_topo.optimize.buildable.repair import largest_piece, mend
+from dolfinx_neural_topo.optimize.continuation import Continuation
+from dolfinx_neural_topo.optimize.loop import minimize
+from dolfinx_neural_topo.optimize.method import Array
+from dolfinx_neural_topo.optimize.mma import MMA
+from dolfinx_neural_topo.optimize.multistart.levels import StartingAt
+from dolfinx_neural_topo.optimize.result import Result
+from dolfinx_neural_topo.physics import Compliance
+from dolfinx_neural_topo.physics.attachment import Attachment
+
+EVALUATIONS = 50
+"""Evaluations of the last stage, before checks and repair."""
+
+BETAS, SHARES = (4.0, 8.0, 16.0, 32.0), (0.24, 0.24, 0.24, 0.28)
+"""Sharpness of the projection, and the share of the evaluations at each."""
+
+MOVE = 0.15
+"""Move limit of MMA."""
+
+DELTA = 0.1
+"""Distance of the eroded threshold where no width is asked for."""
+
+LOSS = 0.03
+"""What the cut may lose of the projected design's objective before it is repaired."""
+
+REPAIR_EVALUATIONS = 4
+"""Evaluations that a cut that fails its check gets, at twice the sharpness."""
+
+_CLIP = 0.01  # the start keeps this distance from 0 and 1, so that MMA can move all cells
+_DEFAULT_RADIUS = 2.0  # cells
+_LEAST_WIDTH = 2.0  # cells
+_BAR = 1.5  # cells: the width of bars that join pieces, which carry little
+
+
+def make_buildable(
+    design: Any,
+    found: Any,
+    *,
+    min_member: float | None = None,
+    min_gap: float | None = None,
+    evaluations: int = EVALUATIONS,
+    exact_volume: bool = False,
+    progress: bool | None = False,
+) -> Built:
+    """Turn a grey design into one of solid and void, in one piece that carries every load.
+
+    A last stage for any method, equation and mesh: from the design found, MMA minimizes the objective of the
+    eroded density (the worst of three fields, where less material may be better) at the blueprint's volume
+    and ever sharper projection. The densest cells that fill the allowed volume are then made solid. A fresh
+    solve checks that cut; loose material is dropped, loaded pieces are joined, and where the cut still lost
+    more than 3 % of the projected design's objective, some evaluations follow at twice the sharpness.
+
+    Args:
+        design: The design problem, a `Design` or a `NeuralDesign`.
+        found: What a method found: a result with `rho_design`, or that array on owned cells.
+        min_member: Least width of members, in the mesh's unit of length. None keeps the design's own filter.
+        min_gap: Least width of gaps and holes, likewise. It holds the dilated density's volume.
+        evaluations: Evaluations before checks and repair.
+        exact_volume: Whether one cell gets a density in between, so that the volume is exactly the allowed
+            one. Otherwise all cells are 0 or 1, and the volume is less by up to one cell.
+        progress: As for `minimize`.
+
+    Returns:
+        The 0-1 design with what was measured of it. Its `reason` says what is wrong, if anything is: where
+        the volume is too small for one piece, this is the best there is.
+
+    Raises:
+        InputError: A load acts where all cells are passive void; a width that the mesh cannot resolve.
+        SolverError: The start of the stage cannot be evaluated.
+
+    Note: Collective.
+    """
+    design = getattr(design, "design", design)
+    rho_design = np.asarray(getattr(found, "rho_design", found), dtype=np.float64)
+    _check(design.domain, rho_design, evaluations)
+    attachment = Attachment(design.functional.state)
+    attachment.require(~design.domain.void, "a buildable design holds every load")
+    stage = _Stage(design, attachment, min_member, min_gap, exact_volume, progress)
+    stage.run(rho_design, BETAS, _split(evaluations))
+    if not stage.sound:
+        stage.run(stage.best.rho_design, [2.0 * BETAS[-1]], [REPAIR_EVALUATIONS])
+    return stage.built()
+
+
+def _check(domain: DesignDomain, rho_design: Array, evaluations: int) -> None:
+    if evaluations < len(BETAS):
+        raise InputError(f"evaluations must be at least {len(BETAS)}, got {evaluations}")
+    right = rho_design.shape == (domain.num_owned_cells,) and bool(np.all(np.isfinite(rho_design)))
+    agree(
+        domain.comm,
+        None
+        if right
+        else f"found must be a result, or finite densities of shape ({domain.num_owned_cells},), "
+        f"got shape {rho_design.shape}",
+    )
+
+
+def _split(evaluations: int) -> list[int]:
+    """Return the evaluations at each sharpness."""
+    counts = [max(1, round(share * evaluations)) for share in SHARES[:-1]]
+    return [*counts, max(1, evaluations - sum(counts))]
+
+
+class _Stage:
+    """The last stage of one design."""
+
+    best: Result
+
+    def __init__(
+        self,
+        design: Design,
+        attachment: Attachment,
+        min_member: float | None,
+        min_gap: float | None,
+        exact_volume: bool,
+        progress: bool | None,
+    ):
+        self.domain, self.attachment = design.domain, attachment
+        self.exact_volume, self.progress = exact_volume, progress
+        self.filter, delta = _filter(design, min_member, min_gap)
+        monotone = _less_is_worse(design)
+        self.projection = ThreeFieldProjection(BETAS[0], delta=delta, eroded_alone=monotone)
+        self.cost = 1 if monotone else len(self.projection.realizations)
+        kind = Design if min_gap is None else OpenGaps
+        self.design = kind(
+            design.functional,
+            design.domain,
+            filter=self.filter,
+            projection=self.projection,
+            constraints=design.constraints,
+        )
+        self.radius = getattr(self.filter, "radius", None)
+        self.widths = min_member, min_gap
+        self.width = _cell(self.domain) * _BAR if min_member is None else min_member
+        self.solves = -self.design.num_solves
+        self.evaluations = 0
+        self.history: list[float] = []
+        self.candidates: list[tuple[bool, float, float, Result, Array]] = []
+
+    def run(self, rho_design: Array, betas: Sequence[float], counts: Sequence[int]) -> None:
+        """Sharpen from a design, cut, and check the cut."""
+        self.projection.beta = betas[0]
+        inside = np.clip(rho_design, _CLIP, 1.0 - _CLIP)
+        start = self.design.design_from_logits(np.log(inside / (1.0 - inside)))
+        starts = [0, *accumulate(counts[:-1])]
+        self.best = minimize(
+            StartingAt(self.design, start[self.domain.design]),
+            MMA(move=MOVE),
+            evaluations=sum(counts),
+            continuation=Continuation(
+                self.projection, list(zip(starts, betas, strict=True)), attribute="beta"
+            ),
+            callbacks=(self.design.follow,) if isinstance(self.design, OpenGaps) else (),
+            progress=self.progress,
+        )
+        self.evaluations += self.cost * self.best.evaluations
+        self.history += self.best.history.objective
+        self._cut()
+
+    def _cut(self) -> None:
+        """Cut the design found last, mend the cut if it is broken, and solve for it."""
+        domain, attachment = self.domain, self.attachment
+        density = self.filter.apply(self.best.rho_design)
+        projected = self._value(self.best.rho)
+        rho = cut(domain, density, exact_volume=self.exact_volume)
+        if not self._whole(rho):
+            rho = mend(
+                domain,
+                rho,
+                density,
+                attachment,
+                worth=self._worth(rho, density),
+                width=self.width,
+                exact_volume=self.exact_volume,
+            )
+        self.candidates.append((not self._whole(rho), self._value(rho), projected, self.best, rho))
+
+    def _whole(self, rho: Array) -> bool:
+        """Return whether a cut is one piece that carries every load. Note: Collective."""
+        main, count = largest_piece(self.domain, rho)
+        return count == 1 and self.attachment.carries(main)
+
+    def _worth(self, rho: Array, density: Array) -> Array:
+        """Return what cells of a cut are worth, by volume; the density where that cannot be told."""
+        self.evaluations += 1
+        try:
+            return -self.design.functional.value_and_gradient(rho)[1] / self.domain.cell_volumes
+        except SolverError:
+            return density
+
+    def _value(self, rho: Array) -> float:
+        """Return the objective at a density by a solve of its own, inf where that fails."""
+        self.evaluations += 1
+        try:
+            return self.domain.num_copies * self.design.functional.value(rho)
+        except SolverError:
+            return math.inf
+
+    @property
+    def sound(self) -> bool:
+        """Whether the last cut is whole and about as good as the projected design."""
+        broken, value, projected, _, _ = self.candidates[-1]
+        return not broken and value <= projected + LOSS * abs(projected)
+
+    def built(self) -> Built:
+        """Measure the best cut."""
+        _, value, projected, result, rho = min(self.candidates, key=lambda each: each[:2])
+        domain = self.domain
+        main, count = largest_piece(domain, rho)
+        carries = self.attachment.carries(main)
+        solid = rho > 0.5
+        member, gap = least_member(domain, solid), least_gap(domain, solid)
+        grey = sum_replicated(domain.comm, domain.cell_volumes @ (4.0 * rho * (1.0 - rho)))
+        return Built(
+            rho=rho,
+            value=value,
+            volume=self.design.volume(rho),
+            components=count,
+            pieces_carry_loads=carries,
+            min_member=member,
+            min_gap=gap,
+            greyness=float(grey) / (domain.design_volume + domain.solid_volume),
+            projected=projected,
+            rho_design=result.rho_design,
+            radius=self.radius,
+            evaluations=self.evaluations,
+            solves=self.solves + self.design.num_solves,
+            history=tuple(self.history),
+            reason=self._reason(count, carries, value, projected, (member, gap)),
+        )
+
+    def _reason(
+        self, count: int, carries: bool, value: float, projected: float, found: tuple[float, float]
+    ) -> str:
+        """Say what is wrong with a cut."""
+        wrong = []
+        if count != 1 or not carries:
+            what = f"{count} pieces" if count != 1 else "one piece that misses a load or a support"
+            wrong.append(
+                f"The volume fraction {self.domain.volume_fraction:g} gave {what}; way out: more of it, "
+                "a finer mesh or a smaller filter."
+            )
+        if not value <= projected + LOSS * abs(projected):
+            wrong.append(f"The cut has the objective {value:.4g}, the projected design {projected:.4g}.")
+        for name, asked, least in zip(("min_member", "min_gap"), self.widths, found, strict=True):
+            if asked is not None and least < asked - 0.5 * _cell(self.domain):
+                wrong.append(f"{name} was to be {asked:.4g}, the least found is {least:.4g}.")
+        return " ".join(wrong)
+
+
+def _filter(design: Design, min_member: float | None, min_gap: float | None) -> tuple[Any, Any]:
+    """Return the filter of the stage and the delta of its projection. Note: Collective."""
+    domain, cell = design.domain, _cell(design.domain)
+    if min_member is None and min_gap is None:
+        own = design.filter
+        return (ConeFilter(domain, _DEFAULT_RADIUS * cell) if own is None else own), DELTA
+    scale: LengthScale = length_scale(min_member, min_gap, domain.mesh.topology.dim)
+    for name, width in (("min_member", min_member), ("min_gap", min_gap)):
+        if width is not None and width < _LEAST_WIDTH * cell * (1.0 - 1e-9):
+            raise InputError(
+                f"{name} must be at least {_LEAST_WIDTH * cell:.4g}, {_LEAST_WIDTH:g} cells of the mesh, got "
+                f"{width}; way out: a finer mesh, or None to keep the filter of the design"
+            )
+    return ConeFilter(domain, scale.radius), (scale.delta_eroded, scale.delta_dilated)
+
+
+def _less_is_worse(design: Design) -> bool:
+    """Tell whether less material always makes the objective worse: compliance under given loads."""
+    functional = design.functional
+    if not isinstance(functional, Compliance):
+        return False
+    state = functional.state
+    return not any(L is not None and state.rho in L.coefficients() for L in state.equation.loads)
+
+
+def _cell(domain: DesignDomain) -> float:
+    """Return the size of the largest design cell. Note: Collective."""
+    largest = max_replicated(domain.comm, domain.cell_volumes[domain.design].max(initial=0.0))
+    return float(largest) ** (1.0 / domain.mesh.topology.dim)

@@ -1,0 +1,146 @@
+"""Where a structure is loaded and supported, and whether given cells are there to carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import ufl
+from dolfinx import fem, la
+from numpy.typing import NDArray
+
+from dolfinx_neural_topo._communication import max_replicated, sum_replicated
+from dolfinx_neural_topo.errors import agree
+from dolfinx_neural_topo.physics.state import StateProblem
+
+Bools = NDArray[np.bool_]
+
+_ZERO = 1e-12  # of the largest nodal force: rounding
+
+
+class Attachment:
+    """Nodes of a state problem that carry a load, and nodes that are held.
+
+    Loaded are nodes with a nodal load, or with a part of a load given on facets, in a direction that no
+    support takes. Loads on cells (weight, sources of heat) act wherever there is material and are left out,
+    and so are nodal loads on more than half of all nodes.
+
+    Attributes:
+        comm: Communicator.
+        loaded: True at loaded nodes of this rank, ghosts included.
+        supported: True at nodes with a Dirichlet condition, likewise.
+        has_supports: Whether there is any such node on any rank.
+
+    Args:
+        state: State problem.
+
+    Note: Collective.
+    """
+
+    def __init__(self, state: StateProblem):
+        self._state, self.comm = state, state.comm
+        dofmap = state.V.dofmap
+        self._map, self._nodes = dofmap.index_map, dofmap.list
+        self._cells = state.rho.function_space.dofmap.list[: state.num_owned_cells, 0]
+        num_local = self._map.size_local + self._map.num_ghosts
+        fixed = np.zeros(num_local * dofmap.index_map_bs, dtype=bool)
+        for bc in state.bcs:
+            fixed[bc.dof_indices()[0]] = True
+        self.loaded = np.zeros(num_local, dtype=bool)
+        for load in _nodal_forces(state):
+            self.loaded |= self._acted_on(np.where(fixed, 0.0, np.abs(load)))
+        self.supported = fixed.reshape(num_local, -1).any(axis=1)
+        self.has_supports = self._any(self.supported)
+
+    def _acted_on(self, force: NDArray[np.float64]) -> Bools:
+        """Return the nodes on which one load acts, none if it acts everywhere. Note: Collective."""
+        largest = max_replicated(self.comm, force.max(initial=0.0))
+        loaded = (force > _ZERO * largest).reshape(len(self.loaded), -1).any(axis=1)
+        count = sum_replicated(self.comm, float(loaded[: self._map.size_local].sum()))
+        return loaded & (count <= 0.5 * self._map.size_global)
+
+    def touched(self, cells: Bools) -> Bools:
+        """Return which nodes of this rank, ghosts included, belong to one of the given cells of any rank.
+
+        Args:
+            cells: Owned values in the order of DG0, bool, shape (num_owned_cells,).
+
+        Note: Collective.
+        """
+        marks = la.vector(self._map, 1)
+        marks.array[self._nodes[: len(cells)][cells[self._cells]].reshape(-1)] = 1.0
+        marks.scatter_reverse(la.InsertMode.add)
+        marks.scatter_forward()
+        return marks.array > 0.0
+
+    def cells_at(self, nodes: Bools) -> Bools:
+        """Return which owned cells, in the order of DG0, have one of the given nodes."""
+        near = np.empty(len(self._cells), dtype=bool)
+        near[self._cells] = nodes[self._nodes[: len(near)]].any(axis=1)
+        return near
+
+    def unheld(self, cells: Bools) -> Bools:
+        """Return which loaded nodes of this rank belong to none of the given cells. Note: Collective."""
+        return self.loaded & ~self.touched(cells)
+
+    def carries(self, cells: Bools) -> bool:
+        """Return whether cells hold every load, and rest on a support if there is one. Note: Collective."""
+        touched = self.touched(cells)
+        held = not self._any(self.loaded & ~touched)
+        return held and (not self.has_supports or self._any(self.supported & touched))
+
+    def require(self, cells: Bools, what: str) -> None:
+        """Refuse loads where none of the given cells can carry them.
+
+        Args:
+            cells: As for `touched`.
+            what: Beginning of the message.
+
+        Raises:
+            InputError: There is one; the message names its place.
+
+        Note: Collective.
+        """
+        missing = np.flatnonzero(self.unheld(cells)[: self._map.size_local])
+        problem = None
+        if len(missing):
+            place = ", ".join(f"{x:.6g}" for x in self._place(int(missing[0])))
+            problem = (
+                f"{what}, but a load acts at ({place}) where all cells are passive void "
+                f"({len(missing)} such nodes); way out: make cells there design cells or solid"
+            )
+        agree(self.comm, problem)
+
+    def _place(self, node: int) -> NDArray[np.float64]:
+        """Return the position of a node; in mixed spaces, where nodes have none, that of a cell beside it."""
+        V, mesh = self._state.V, self._state.mesh
+        if V.num_sub_spaces == 0 or V.dofmap.index_map_bs > 1:
+            return V.tabulate_dof_coordinates()[node][: mesh.geometry.dim]
+        cell = int(np.flatnonzero((self._nodes == node).any(axis=1))[0])
+        return mesh.geometry.x[mesh.geometry.dofmap[cell]].mean(axis=0)[: mesh.geometry.dim]
+
+    def _any(self, nodes: Bools) -> bool:
+        return bool(max_replicated(self.comm, float(nodes.any())) > 0.0)
+
+
+def _nodal_forces(state: StateProblem) -> Iterator[NDArray[np.float64]]:
+    """Yield forces of nodal loads and loads on facets, on local degrees of freedom. Note: Collective."""
+    for nodal in state.nodal_loads:
+        if nodal is not None:
+            yield nodal.x.array
+    equation = state.equation
+    forms = equation.loads if equation.residual is None else [equation.residual]
+    for form in forms:
+        integrals = [] if form is None else [i for i in form.integrals() if _is_load(i, equation.states)]
+        if integrals:
+            force = fem.Function(state.V)
+            fem.assemble_vector(force.x.array, state.compile(ufl.Form(integrals)))
+            force.x.scatter_reverse(la.InsertMode.add)
+            force.x.scatter_forward()
+            yield force.x.array
+
+
+def _is_load(integral: ufl.Integral, states: list[fem.Function]) -> bool:
+    """Tell whether an integral is one over facets that does not depend on a state."""
+    on_facets = integral.integral_type() != "cell"
+    return on_facets and not any(u in ufl.Form([integral]).coefficients() for u in states)

@@ -1,0 +1,141 @@
+"""The last stage: one piece of solid and void that carries its loads, checked by a solve of its own."""
+
+import dolfinx
+import numpy as np
+import pytest
+import ufl
+from dolfinx import fem
+from mpi4py import MPI
+
+from dolfinx_neural_topo import errors, make_buildable
+from dolfinx_neural_topo.density import ConeFilter, Design, DesignDomain
+from dolfinx_neural_topo.density.cut import cut
+from dolfinx_neural_topo.density.pieces import pieces
+from dolfinx_neural_topo.optimize.buildable.repair import mend
+from dolfinx_neural_topo.physics import Compliance, ReducedFunctional, StateProblem, nodal_load, simp
+from dolfinx_neural_topo.physics.attachment import Attachment
+
+comm = MPI.COMM_WORLD
+
+
+def bracket(
+    comm, width=24, height=12, *, volume_fraction=0.4, loads=((24.0, 6.0),), compliance=True, **domain
+):
+    """A plate held at its left edge, with forces at nodes; the state, and the design problem."""
+    mesh = dolfinx.mesh.create_rectangle(
+        comm, [(0.0, 0.0), (width, height)], [width, height], dolfinx.mesh.CellType.quadrilateral
+    )
+    rho = fem.Function(fem.functionspace(mesh, ("DG", 0)))
+    V = fem.functionspace(mesh, ("Lagrange", 1, (2,)))
+    u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    a = simp(rho, penalty=3.0) * ufl.inner(ufl.sym(ufl.grad(u)), ufl.sym(ufl.grad(v))) * ufl.dx
+    held = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0.0))
+    bcs = [fem.dirichletbc(np.zeros(2), held, V)]
+    force = nodal_load(V, loads, [(0.0, -1.0)] * len(loads))
+    state = StateProblem((a, None), rho, bcs=bcs, nodal_loads=force, petsc_options_prefix="bracket_")
+    functional = Compliance(state)
+    if not compliance:
+        functional = ReducedFunctional(ufl.inner(state.u, state.u) * ufl.dx, state)
+    domain = DesignDomain(rho, volume_fraction=volume_fraction, **domain)
+    return Design(functional, domain, filter=ConeFilter(domain, 2.0))
+
+
+@pytest.mark.parametrize("compliance", [True, False])
+def test_a_uniform_start_ends_in_one_piece_of_solid_and_void(compliance):
+    design = bracket(comm, compliance=compliance)
+    state = design.functional.state
+    built = make_buildable(design, design.domain.expand(design.initial()), evaluations=24)
+    assert set(np.unique(np.concatenate(comm.allgather(built.rho)))) == {0.0, 1.0}
+    assert 0.4 - 1.0 / 288 <= built.volume <= 0.4 + 1e-9
+    assert (built.components, built.pieces_carry_loads, built.greyness) == (1, True, 0.0)
+    assert built.value == pytest.approx(design.functional.value(built.rho), rel=1e-9)
+    assert built.value <= 1.03 * built.projected
+    assert built.evaluations == (24 if compliance else 72) + 2
+    assert built.reason == ""
+    assert built.summary()["min_member"] >= 1.0
+    state.destroy()
+
+
+def test_widths_asked_for_are_found():
+    design = bracket(comm, 40, 20)
+    built = make_buildable(design, design.domain.expand(design.initial()), min_member=3.0, min_gap=3.0)
+    assert built.pieces_carry_loads
+    assert built.min_member >= 2.5
+    assert built.min_gap >= 2.5
+    design.functional.state.destroy()
+
+
+def test_loose_and_loaded_pieces_become_one():
+    results = []
+    for each in (MPI.COMM_SELF, comm):
+        design = bracket(each, loads=((24.0, 6.0), (12.0, 12.0)), volume_fraction=0.25)
+        domain, (x, y) = design.domain, design.domain.midpoints[:, :2].T
+        density = 0.1 * x / 24.0
+        density += 0.8 * ((y > 5) & (y < 7))  # the member that is held
+        density += 0.7 * ((np.abs(x - 12) < 2) & (y > 10))  # carries a load of its own
+        density += 0.7 * ((np.abs(x - 20) < 1) & (y < 2))  # carries nothing
+        assert pieces(domain, cut(domain, density) > 0.5)[1] == 3
+        attachment = Attachment(design.functional.state)
+        rho = mend(
+            domain,
+            cut(domain, density),
+            density,
+            attachment,
+            worth=density,
+            width=2.0,
+            exact_volume=False,
+        )
+        labels, count = pieces(domain, rho > 0.5)
+        assert count == 1
+        assert attachment.carries(labels == 0)
+        whole = np.zeros(domain.num_global_cells)
+        whole[domain.canonical_index] = rho
+        results.append(each.allreduce(whole))
+        assert results[-1].sum() == 72
+        design.functional.state.destroy()
+    np.testing.assert_array_equal(results[0], results[1])
+
+
+def test_a_load_in_void_gets_its_cells():
+    design = bracket(comm)
+    domain = design.domain
+    density = 1.0 - np.abs(domain.midpoints[:, 1] - 6.0) / 12.0 - (domain.midpoints[:, 0] > 22.0)
+    attachment = Attachment(design.functional.state)
+    assert not attachment.carries(cut(domain, density) > 0.5)
+    rho = mend(domain, cut(domain, density), density, attachment, worth=density, width=2.0, exact_volume=True)
+    assert attachment.carries(rho > 0.5)
+    assert design.volume(rho) == pytest.approx(0.4, abs=1e-12)
+    design.functional.state.destroy()
+
+
+def test_a_volume_too_small_is_said():
+    design = bracket(comm, volume_fraction=0.04)
+    built = make_buildable(design, design.domain.expand(design.initial()), evaluations=8)
+    assert not built.pieces_carry_loads or built.components == 1
+    if built.components != 1 or not built.pieces_carry_loads:
+        assert "volume fraction 0.04" in built.reason
+    design.functional.state.destroy()
+
+
+@pytest.mark.parametrize(
+    ("options", "domain", "message"),
+    [
+        ({}, {"void": lambda x: x[0] > 20.0}, r"load acts at \(24, 6\) where all cells are passive void"),
+        ({"min_member": 1.0}, {}, "min_member must be at least 2, 2 cells of the mesh, got 1.0"),
+        ({"min_gap": -1.0}, {}, "min_gap must be positive"),
+        ({"min_member": 60.0}, {}, "radius"),
+        ({"evaluations": 2}, {}, "evaluations must be at least 4"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(options, domain, message):
+    design = bracket(comm, **domain)
+    with pytest.raises(errors.InputError, match=message):
+        make_buildable(design, design.domain.expand(0.4), **options)
+    design.functional.state.destroy()
+
+
+def test_a_density_of_another_mesh_is_refused():
+    design = bracket(comm)
+    with pytest.raises(errors.InputError, match="found must be a result, or finite densities"):
+        make_buildable(design, np.zeros(3))
+    design.functional.state.destroy()
