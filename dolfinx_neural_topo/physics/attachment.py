@@ -49,13 +49,13 @@ class Attachment:
         self.loaded = np.zeros(num_local, dtype=bool)
         for load in _nodal_forces(state):
             self.loaded |= self._acted_on(np.where(fixed, 0.0, np.abs(load)))
-        self.supported = fixed.reshape(num_local, -1).any(axis=1)
+        self.supported: Bools = np.any(fixed.reshape(num_local, -1), axis=1)
         self.has_supports = self._any(self.supported)
 
     def _acted_on(self, force: NDArray[np.float64]) -> Bools:
         """Return the nodes on which one load acts, none if it acts everywhere. Note: Collective."""
         largest = max_replicated(self.comm, force.max(initial=0.0))
-        loaded = (force > _ZERO * largest).reshape(len(self.loaded), -1).any(axis=1)
+        loaded: Bools = np.any((force > _ZERO * largest).reshape(len(self.loaded), -1), axis=1)
         count = sum_replicated(self.comm, float(loaded[: self._map.size_local].sum()))
         return loaded & (count <= 0.5 * self._map.size_global)
 

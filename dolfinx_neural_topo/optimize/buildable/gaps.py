@@ -32,7 +32,7 @@ class OpenGaps(Design):
     def __init__(self, functional: Any, domain: DesignDomain, **options: Any):
         super().__init__(functional, domain, **options)
         self._blueprint = self._volume
-        self._volume = _Scaled(domain, self.filter, self.projection.dilated)
+        self._volume = self._dilated = _Scaled(domain, self.filter, self.projection.dilated)
 
     def follow(self, step: Any) -> None:
         """Set the ratio of the two volumes to that of an evaluation, a callback of `minimize`. Collective."""
@@ -40,11 +40,11 @@ class OpenGaps(Design):
         nothing = np.zeros_like(rho_design)
         volumes = [
             self._blueprint.local_sums(rho_design, nothing)[0],
-            self._volume.local_sums(rho_design, nothing)[0],
+            self._dilated.local_sums(rho_design, nothing)[0],
         ]
         blueprint, dilated = sum_replicated(self.comm, volumes)
         if blueprint > 0.0:
-            self._volume.ratio *= float(dilated / blueprint)
+            self._dilated.ratio *= float(dilated / blueprint)
 
 
 class _Scaled(ProjectedVolume):
