@@ -182,10 +182,16 @@ class DesignDomain:
         midpoints[self.cell_dofs] = dolfinx.mesh.compute_midpoints(self.mesh, self.mesh.topology.dim, cells)
         return midpoints
 
+    def cell_sizes(self) -> np.ndarray:
+        """Return lengths of owned cells: the edge of a square or cube of the same, unweighted, volume."""
+        return self._integrals(1) ** (1.0 / self.mesh.topology.dim)
+
+    def _integrals(self, weight: Any) -> np.ndarray:
+        form = dolfinx.fem.form(weight * ufl.TestFunction(self.space) * ufl.dx(self.mesh))
+        return dolfinx.fem.assemble_vector(form).array[: self.num_owned_cells].copy()
+
     def _volumes(self) -> np.ndarray:
-        weight = 1 if self.weight is None else self.weight
-        form = dolfinx.fem.form(weight * ufl.TestFunction(self.space) * ufl.dx)
-        volumes = dolfinx.fem.assemble_vector(form).array[: self.num_owned_cells].copy()
+        volumes = self._integrals(1 if self.weight is None else self.weight)
         bad = np.count_nonzero(~(volumes > 0.0))
         agree(
             self.comm, f"weight must make the volume of every cell positive, {bad} are not" if bad else None

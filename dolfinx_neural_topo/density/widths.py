@@ -55,8 +55,7 @@ def least_gap(domain: DesignDomain, solid: Bools) -> float:
 
 def _least_width(domain: DesignDomain, inside: Bools, beyond: Points) -> float:
     """Return the least width of a set of cells, outside of which are the other cells and points `beyond`."""
-    sizes = domain.cell_volumes ** (1.0 / domain.mesh.topology.dim)
-    cell = float(max_replicated(domain.comm, sizes.max(initial=0.0)))
+    cell = float(max_replicated(domain.comm, domain.cell_sizes().max(initial=0.0)))
     low, high = bounding_box(domain.comm, domain.mesh.geometry.x)
     reach, largest = _FIRST_REACH * cell, float(np.linalg.norm(high - low))
     outside = np.vstack([domain.midpoints[~inside], beyond])

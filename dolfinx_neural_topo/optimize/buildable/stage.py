@@ -295,5 +295,4 @@ def _less_is_worse(design: Design) -> bool:
 
 def _cell(domain: DesignDomain) -> float:
     """Return the size of the largest design cell. Note: Collective."""
-    largest = max_replicated(domain.comm, domain.cell_volumes[domain.design].max(initial=0.0))
-    return float(largest) ** (1.0 / domain.mesh.topology.dim)
+    return float(max_replicated(domain.comm, domain.cell_sizes()[domain.design].max(initial=0.0)))
