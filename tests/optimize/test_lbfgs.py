@@ -105,13 +105,12 @@ def test_the_storage_is_exact_when_it_wraps_around():
 
 
 def test_failures_inside_the_search_shrink_the_step():
-    def fails(number, x):
-        return number > 0 and np.any(np.abs(x) > 1.25)
-
-    values, points, _ = drive(LBFGS, Smooth(rosenbrock, HARD_START), 300, fails=fails)
-    assert np.isinf(values).any()
+    failed = [3, 4, 9, 15, 16, 17]  # by number: whether the way leaves a region depends on the processor
+    values, points, _ = drive(
+        LBFGS, Smooth(rosenbrock, HARD_START), 300, fails=lambda number, x: number in failed
+    )
+    assert np.array_equal(np.flatnonzero(np.isinf(values)), failed)
     assert values.min() < 1e-12
-    failed = np.flatnonzero(np.isinf(values[:-1]))
     origin = [points[np.argmin(values[:k])] for k in failed]
     assert all(
         np.linalg.norm(points[k + 1] - x) < np.linalg.norm(points[k] - x)
