@@ -10,6 +10,8 @@ from dolfinx import fem
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.physics.forms import default_dx
 
+SMALLEST = 1e-300  # square of a stress that is zero in any unit, of which the root has a derivative
+
 MODELS = {"plane_stress": 2, "plane_strain": 2, "3d": 3}
 
 
@@ -94,7 +96,7 @@ def self_weight(V: fem.FunctionSpace, rho: fem.Function, weight: Any) -> ufl.For
 def von_mises(sigma: Any, nu: float = 0.3, model: str | None = None) -> Any:
     """Return the von Mises stress sqrt(3/2 dev(sigma) : dev(sigma)), the third direction included.
 
-    The square root is smoothed by 1e-16 of a unit of stress squared, so that it has a derivative at zero.
+    Its derivative where the stress is zero is taken as zero.
 
     Args:
         sigma: Stress tensor from `stress`, 2 x 2 or 3 x 3.
@@ -106,4 +108,4 @@ def von_mises(sigma: Any, nu: float = 0.3, model: str | None = None) -> Any:
     out_of_plane = nu * ufl.tr(sigma) if model == "plane_strain" else 0.0
     mean = (ufl.tr(sigma) + out_of_plane) / 3
     squares = ufl.inner(sigma, sigma) + out_of_plane**2 - 3 * mean**2
-    return ufl.sqrt(1.5 * squares + 1e-16)
+    return ufl.sqrt(ufl.max_value(1.5 * squares, SMALLEST))

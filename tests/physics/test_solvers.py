@@ -204,3 +204,16 @@ def test_boundary_values_in_other_units():
         with StateProblem((a, None), rho, bcs=bcs, petsc_options_prefix="units_") as state:
             means.append(ReducedFunctional(state.u * ufl.dx, state).value())
     assert np.allclose(means, 8.0, rtol=1e-9)
+
+
+def test_von_mises_stress_in_other_units():
+    domain = problems.box()
+    u, unit = fem.Function(problems.vector_space(domain)), fem.Constant(domain, 1.0)
+    stress = elasticity.von_mises(elasticity.stress(u, unit))
+    total, slope = fem.form(stress * ufl.dx), fem.form(ufl.derivative(stress * ufl.dx, u))
+    assert np.array_equal(fem.assemble_vector(slope).array, np.zeros_like(u.x.array))  # not NaN
+    u.interpolate(lambda x: np.vstack([x[0] ** 2, x[0] * x[1]]))
+    values = []
+    for unit.value in UNITS:
+        values.append(sum_replicated(domain.comm, fem.assemble_scalar(total)) / unit.value)
+    assert np.allclose(values, values[2], rtol=1e-12, atol=0.0)
