@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import ufl
@@ -50,7 +50,7 @@ class Attachment:
         for load in _nodal_forces(state):
             self.loaded |= self._acted_on(np.where(fixed, 0.0, np.abs(load)))
         self.supported: Bools = np.any(fixed.reshape(num_local, -1), axis=1)
-        self.has_supports = self._any(self.supported)
+        self.has_supports = self.any_of(self.supported)
 
     def _acted_on(self, force: NDArray[np.float64]) -> Bools:
         """Return the nodes on which one load acts, none if it acts everywhere. Note: Collective."""
@@ -86,8 +86,8 @@ class Attachment:
     def carries(self, cells: Bools) -> bool:
         """Return whether cells hold every load, and rest on a support if there is one. Note: Collective."""
         touched = self.touched(cells)
-        held = not self._any(self.loaded & ~touched)
-        return held and (not self.has_supports or self._any(self.supported & touched))
+        held = not self.any_of(self.loaded & ~touched)
+        return held and (not self.has_supports or self.any_of(self.supported & touched))
 
     def require(self, cells: Bools, what: str) -> None:
         """Refuse loads where none of the given cells can carry them.
@@ -119,8 +119,50 @@ class Attachment:
         cell = int(np.flatnonzero((self._nodes == node).any(axis=1))[0])
         return mesh.geometry.x[mesh.geometry.dofmap[cell]].mean(axis=0)[: mesh.geometry.dim]
 
-    def _any(self, nodes: Bools) -> bool:
+    def any_of(self, nodes: Bools) -> bool:
+        """Return whether any of the nodes is marked, on any rank. Note: Collective."""
         return bool(max_replicated(self.comm, float(nodes.any())) > 0.0)
+
+
+class Attachments:
+    """Loads and supports of all state problems of a functional; of none where it names none.
+
+    Args:
+        problems: State problems on the mesh of the density.
+
+    Note: Collective, as are all methods.
+    """
+
+    def __init__(self, problems: Sequence[StateProblem]):
+        self._parts = [Attachment(problem) for problem in problems]
+
+    def carries(self, cells: Bools) -> bool:
+        """Return whether cells hold every load, and rest on a support if there is one."""
+        return all([part.carries(cells) for part in self._parts])
+
+    def require(self, cells: Bools, what: str) -> None:
+        """Refuse loads that none of the given cells can carry; see `Attachment.require`."""
+        for part in self._parts:
+            part.require(cells, what)
+
+    def missing(self, cells: Bools) -> Bools:
+        """Return the cells around loaded nodes that none of the given cells holds."""
+        return self._union(cells, lambda part: part.unheld(cells))
+
+    def beside(self, cells: Bools) -> Bools:
+        """Return the cells that share a node with one of the given cells, these included."""
+        return self._union(cells, lambda part: part.touched(cells))
+
+    def loads_alone(self, cells: Bools, others: Bools) -> bool:
+        """Return whether cells hold a load that the other cells do not."""
+        alone = [part.loaded & part.touched(cells) & ~part.touched(others) for part in self._parts]
+        return any([part.any_of(nodes) for part, nodes in zip(self._parts, alone, strict=True)])
+
+    def _union(self, cells: Bools, nodes: Callable[[Attachment], Bools]) -> Bools:
+        found = np.zeros(len(cells), dtype=bool)
+        for part in self._parts:
+            found |= part.cells_at(nodes(part))
+        return found
 
 
 def _nodal_forces(state: StateProblem) -> Iterator[NDArray[np.float64]]:

@@ -13,7 +13,7 @@ from dolfinx_neural_topo.density.cut import cut
 from dolfinx_neural_topo.density.pieces import pieces
 from dolfinx_neural_topo.optimize.buildable.repair import mend
 from dolfinx_neural_topo.physics import Compliance, ReducedFunctional, StateProblem, nodal_load, simp
-from dolfinx_neural_topo.physics.attachment import Attachment
+from dolfinx_neural_topo.physics.attachment import Attachments
 
 comm = MPI.COMM_WORLD
 
@@ -75,7 +75,7 @@ def test_loose_and_loaded_pieces_become_one():
         density += 0.7 * ((np.abs(x - 12) < 2) & (y > 10))  # carries a load of its own
         density += 0.7 * ((np.abs(x - 20) < 1) & (y < 2))  # carries nothing
         assert pieces(domain, cut(domain, density) > 0.5)[1] == 3
-        attachment = Attachment(design.functional.state)
+        attachment = Attachments([design.functional.state])
         rho = mend(
             domain,
             cut(domain, density),
@@ -100,7 +100,7 @@ def test_a_load_in_void_gets_its_cells():
     design = bracket(comm)
     domain = design.domain
     density = 1.0 - np.abs(domain.midpoints[:, 1] - 6.0) / 12.0 - (domain.midpoints[:, 0] > 22.0)
-    attachment = Attachment(design.functional.state)
+    attachment = Attachments([design.functional.state])
     assert not attachment.carries(cut(domain, density) > 0.5)
     rho = mend(domain, cut(domain, density), density, attachment, worth=density, width=2.0, exact_volume=True)
     assert attachment.carries(rho > 0.5)
@@ -132,6 +132,30 @@ def test_what_cannot_be_built_is_refused(options, domain, message):
     with pytest.raises(errors.InputError, match=message):
         make_buildable(design, design.domain.expand(0.4), **options)
     design.functional.state.destroy()
+
+
+class Own:
+    """A functional that names no state problem."""
+
+    def __init__(self, compliance):
+        self.comm, self.value = compliance.comm, compliance.value
+        self.value_and_gradient = compliance.value_and_gradient
+
+
+def test_sums_and_own_functionals_are_made_buildable_too():
+    design = bracket(comm)
+    compliance, domain = design.functional, design.domain
+    start = domain.expand(design.initial())
+    for functional in (2.0 * compliance, Own(compliance)):
+        other = Design(functional, domain, filter=design.filter)
+        built = make_buildable(other, start, evaluations=12)
+        assert built.components == 1
+        assert built.evaluations >= 3 * 12 + 2  # the worst of three
+    with pytest.raises(errors.InputError, match="acts at"):
+        void = bracket(comm, void=lambda x: x[0] > 20.0)
+        make_buildable(Design(1.0 * void.functional, void.domain), void.domain.expand(0.4))
+    void.functional.state.destroy()
+    compliance.state.destroy()
 
 
 def test_a_density_of_another_mesh_is_refused():

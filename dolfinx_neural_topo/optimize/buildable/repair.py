@@ -11,7 +11,7 @@ from dolfinx_neural_topo.density import DesignDomain
 from dolfinx_neural_topo.density.cut import cut
 from dolfinx_neural_topo.density.pieces import pieces
 from dolfinx_neural_topo.optimize.method import Array
-from dolfinx_neural_topo.physics.attachment import Attachment
+from dolfinx_neural_topo.physics.attachment import Attachments
 
 Bools = NDArray[np.bool_]
 
@@ -23,7 +23,7 @@ def mend(
     domain: DesignDomain,
     rho: Array,
     density: Array,
-    attachment: Attachment,
+    attachments: Attachments,
     *,
     worth: Array,
     width: float,
@@ -39,7 +39,7 @@ def mend(
         domain: Design domain.
         rho: The cut, owned values.
         density: What orders the cells that take the place of dropped ones.
-        attachment: Loads and supports.
+        attachments: Loads and supports.
         worth: What solid cells are worth to the objective; only their order counts.
         width: Width of bars that join pieces.
         exact_volume: As for `cut`.
@@ -51,11 +51,11 @@ def mend(
     """
     first = np.zeros(domain.num_owned_cells, dtype=bool)
     never = np.zeros_like(first)
-    order = _by_worth(domain, attachment, rho, density, worth)
+    order = _by_worth(domain, attachments, rho, density, worth)
     for _ in range(_ROUNDS):
         labels, count = pieces(domain, rho > _SOLID)
         main = _largest(domain, labels, count)
-        add, drop = _changes(domain, attachment, labels, count, main, width)
+        add, drop = _changes(domain, attachments, labels, count, main, width)
         add &= domain.design & ~first
         drop &= domain.design & ~never & ~first
         if not max_replicated(domain.comm, float((add | drop).any())):
@@ -67,7 +67,7 @@ def mend(
 
 
 def _by_worth(
-    domain: DesignDomain, attachment: Attachment, rho: Array, density: Array, worth: Array
+    domain: DesignDomain, attachments: Attachments, rho: Array, density: Array, worth: Array
 ) -> Array:
     """Return an order of the cells: void ones by density, then the surface by worth, then the inside."""
     solid = rho > _SOLID
@@ -76,7 +76,7 @@ def _by_worth(
         [(-worth[solid]).max(initial=-np.inf), worth[solid].max(initial=-np.inf)],
     )
     relative = (worth + low) / (high + low) if high + low > 0.0 else np.zeros_like(worth)
-    at_surface = solid & attachment.cells_at(attachment.touched(~solid))
+    at_surface = solid & attachments.beside(~solid)
     return np.where(at_surface, 2.0 + relative, np.where(solid, 4.0, np.minimum(density, 1.0)))
 
 
@@ -96,23 +96,21 @@ def _largest(domain: DesignDomain, labels: NDArray[np.int64], count: int) -> int
 
 def _changes(
     domain: DesignDomain,
-    attachment: Attachment,
+    attachments: Attachments,
     labels: NDArray[np.int64],
     count: int,
     main: int,
     width: float,
 ) -> tuple[Bools, Bools]:
     """Return the cells to add and those to drop, owned. Note: Collective."""
-    add = attachment.cells_at(attachment.unheld(labels >= 0)) & ~domain.void
+    add = attachments.missing(labels >= 0) & ~domain.void
     drop = np.zeros_like(add)
-    held = attachment.touched(labels == main)
     for piece in range(count):
         if piece == main:
             continue
         cells = labels == piece
-        carries = attachment.loaded & attachment.touched(cells) & ~held
-        stays = carries.any() or (cells & domain.solid).any()
-        if max_replicated(domain.comm, float(stays)):
+        passive = max_replicated(domain.comm, float((cells & domain.solid).any())) > 0.0
+        if attachments.loads_alone(cells, labels == main) or passive:
             add |= _bar(domain, cells, labels == main, width)
         else:
             drop |= cells

@@ -26,7 +26,8 @@ from dolfinx_neural_topo.optimize.mma import MMA
 from dolfinx_neural_topo.optimize.multistart.levels import StartingAt
 from dolfinx_neural_topo.optimize.result import Result
 from dolfinx_neural_topo.physics import Compliance
-from dolfinx_neural_topo.physics.attachment import Attachment
+from dolfinx_neural_topo.physics.algebra import problems_of
+from dolfinx_neural_topo.physics.attachment import Attachments
 
 EVALUATIONS = 50
 """Evaluations of the last stage, before checks and repair."""
@@ -93,9 +94,9 @@ def make_buildable(
     design = getattr(design, "design", design)
     rho_design = np.asarray(getattr(found, "rho_design", found), dtype=np.float64)
     _check(design.domain, rho_design, evaluations)
-    attachment = Attachment(design.functional.state)
-    attachment.require(~design.domain.void, "a buildable design holds every load")
-    stage = _Stage(design, attachment, min_member, min_gap, exact_volume, progress)
+    attachments = Attachments(problems_of(design.functional))
+    attachments.require(~design.domain.void, "a buildable design holds every load")
+    stage = _Stage(design, attachments, min_member, min_gap, exact_volume, progress)
     stage.run(rho_design, BETAS, _split(evaluations))
     if not stage.sound:
         stage.run(stage.best.rho_design, [2.0 * BETAS[-1]], [REPAIR_EVALUATIONS])
@@ -129,13 +130,13 @@ class _Stage:
     def __init__(
         self,
         design: Design,
-        attachment: Attachment,
+        attachments: Attachments,
         min_member: float | None,
         min_gap: float | None,
         exact_volume: bool,
         progress: bool | None,
     ):
-        self.domain, self.attachment = design.domain, attachment
+        self.domain, self.attachments = design.domain, attachments
         self.exact_volume, self.progress = exact_volume, progress
         self.filter, delta = _filter(design, min_member, min_gap)
         monotone = _less_is_worse(design)
@@ -179,7 +180,7 @@ class _Stage:
 
     def _cut(self) -> None:
         """Cut the design found last, mend the cut if it is broken, and solve for it."""
-        domain, attachment = self.domain, self.attachment
+        domain, attachments = self.domain, self.attachments
         density = self.filter.apply(self.best.rho_design)
         projected = self._value(self.best.rho)
         rho = cut(domain, density, exact_volume=self.exact_volume)
@@ -188,7 +189,7 @@ class _Stage:
                 domain,
                 rho,
                 density,
-                attachment,
+                attachments,
                 worth=self._worth(rho, density),
                 width=self.width,
                 exact_volume=self.exact_volume,
@@ -198,7 +199,7 @@ class _Stage:
     def _whole(self, rho: Array) -> bool:
         """Return whether a cut is one piece that carries every load. Note: Collective."""
         main, count = largest_piece(self.domain, rho)
-        return count == 1 and self.attachment.carries(main)
+        return count == 1 and self.attachments.carries(main)
 
     def _worth(self, rho: Array, density: Array) -> Array:
         """Return what cells of a cut are worth, by volume; the density where that cannot be told."""
@@ -227,7 +228,7 @@ class _Stage:
         _, value, projected, result, rho = min(self.candidates, key=lambda each: each[:2])
         domain = self.domain
         main, count = largest_piece(domain, rho)
-        carries = self.attachment.carries(main)
+        carries = self.attachments.carries(main)
         solid = rho > 0.5
         member, gap = least_member(domain, solid), least_gap(domain, solid)
         grey = sum_replicated(domain.comm, domain.cell_volumes @ (4.0 * rho * (1.0 - rho)))
