@@ -12,9 +12,13 @@ import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 
+if __name__ == "__main__":  # until `main` handles it, Ctrl-C ends the process without a word
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from mpi4py import MPI
 
-from dolfinx_neural_topo.errors import NeuralTopoError
+from dolfinx_neural_topo._processes import die_with_parent, signals_interrupt
+from dolfinx_neural_topo.errors import InputError, Interrupted, NeuralTopoError
 
 
 class _Parser(argparse.ArgumentParser):
@@ -90,7 +94,7 @@ def _add_buildable(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace) -> int:
     from dolfinx_neural_topo.study.built import BUILT
     from dolfinx_neural_topo.study.run import describe, run, summary
 
@@ -103,6 +107,9 @@ def _run(arguments: argparse.Namespace) -> None:
         out=arguments.out,
     )
     _print(json.dumps(summary(record), allow_nan=False) if arguments.json else describe(record))
+    if record["status"] != "ok":
+        return _fail(record["error"], FAILED)
+    return 0
 
 
 def _add_study(commands) -> None:
@@ -140,7 +147,6 @@ def _add_study(commands) -> None:
 
 
 def _study(arguments: argparse.Namespace) -> int:
-    from dolfinx_neural_topo.errors import InputError
     from dolfinx_neural_topo.study.built import BUILT
     from dolfinx_neural_topo.study.plan import parse_seeds, plan
     from dolfinx_neural_topo.study.store import Store
@@ -207,6 +213,17 @@ COMMANDS: tuple[Callable, ...] = (_add_tasks, _add_run, _add_study, _add_report,
 """One function a command, which adds its parser; its default `command` does the work."""
 
 
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+"""Exit statuses beside 0."""
+
+
+def _fail(problem: object, status: int) -> int:
+    """Say on rank 0 in a sentence what went wrong."""
+    if MPI.COMM_WORLD.rank == 0:
+        print(f"error: {problem}", file=sys.stderr, flush=True)
+    return status
+
+
 def _print(text: str) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # PETSc's own handler would abort on `... | head`
     if MPI.COMM_WORLD.rank == 0:
@@ -220,29 +237,68 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments; those of the process if None.
 
     Returns:
-        Exit status: 0, 1 for failed runs of a study, 2 for unusable input or a run that could not end well.
+        Exit status: 0; 1 for failed runs of a study and files that cannot be written; 2 for unusable input or
+        a run that could not end well; 130 for what a signal stopped.
 
     Note: Collective for `run`.
     """
-    parser = _Parser(prog="python3 -m dolfinx_neural_topo", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    for add in COMMANDS:
-        add(commands)
-    arguments = parser.parse_args(argv)
+    if MPI.COMM_WORLD.size > 1:
+        # a rank would wait for messages for ever when mpirun is killed; blocked in a library it hears no
+        # gentler signal, and checkpoints survive this one
+        die_with_parent(signal.SIGKILL)
+    with signals_interrupt():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    """Do what the arguments say, and turn errors into sentences."""
     try:
+        arguments = _parse(argv)
         return arguments.command(arguments) or 0
-    except NeuralTopoError as error:
-        if MPI.COMM_WORLD.rank == 0:
-            print(f"error: {error}", file=sys.stderr)
-        return 2
+    except Interrupted as error:
+        return _fail(error, INTERRUPTED)
+    except (NeuralTopoError, ImportError) as error:  # all ranks agree on them
+        return _fail(error, BAD_INPUT)
     except BrokenPipeError:  # the reader of standard output is gone, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except KeyboardInterrupt as error:
+        return _leave(f"stopped by {error or 'a signal'}", INTERRUPTED)
+    except (OSError, MemoryError) as error:
+        name = getattr(error, "filename", None)
+        where = f": {name}" if name else ""
+        what = getattr(error, "strerror", None) or str(error) or "not enough memory"
+        return _leave(f"{what}{where}", FAILED)
     except Exception:
         if MPI.COMM_WORLD.size > 1:  # the other ranks may wait for this one
             traceback.print_exc()
             MPI.COMM_WORLD.Abort(1)
         raise
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments; where one rank must leave, all do."""
+    parser = _Parser(prog="python3 -m dolfinx_neural_topo", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    for add in COMMANDS:
+        add(commands)
+    arguments, status = None, 0
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as error:
+        status = int(error.code or 0)
+    everyone = MPI.COMM_WORLD.allgather((arguments is None, status))
+    if arguments is None or any(leaves for leaves, _ in everyone):
+        raise SystemExit(max(status for _, status in everyone))
+    return arguments
+
+
+def _leave(problem: str, status: int) -> int:
+    """Fail where this rank may be the only one that knows: the others may wait for it."""
+    if MPI.COMM_WORLD.size > 1:
+        print(f"error: {problem} (rank {MPI.COMM_WORLD.rank})", file=sys.stderr, flush=True)
+        MPI.COMM_WORLD.Abort(status)
+    return _fail(problem, status)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,10 @@ class CheckpointError(NeuralTopoError, RuntimeError):
     """A checkpoint is truncated, belongs to another problem, or was written by another version."""
 
 
+class Interrupted(NeuralTopoError):
+    """A signal ended the run; its checkpoint continues it."""
+
+
 class ReplicationError(NeuralTopoError, RuntimeError):
     """Values that must be identical on all ranks differ."""
 

@@ -2,6 +2,7 @@
 
 import gc
 import io
+import os
 import sys
 
 import pytest
@@ -9,6 +10,7 @@ from _pytest._io import TerminalWriter
 from mpi4py import MPI
 
 comm = MPI.COMM_WORLD
+LAUNCHER = ("OMPI_COMM", "PMIX", "PRTE", "PMI_", "HYDRA")
 
 
 @pytest.hookimpl(trylast=True)
@@ -31,3 +33,10 @@ def _collect_together():
     yield
     gc.collect()
     comm.barrier()
+
+
+@pytest.fixture
+def serial(monkeypatch):
+    """Hide the MPI launcher from child processes, which start MPI on their own."""
+    for name in [name for name in os.environ if name.startswith(LAUNCHER)]:
+        monkeypatch.delenv(name)

@@ -1,5 +1,8 @@
 """Files written from distributed fields: read back on other rank counts, closed surfaces, checked meshes."""
 
+import os
+import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -126,10 +129,78 @@ def test_density_of_another_mesh_is_refused(folder):
         io.read_density(folder / "c.npz", density_on(box(BOXES[0]), wavy))
 
 
+def _claim(shape, descr="<f8"):
+    header = BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": descr, "fortran_order": False, "shape": shape})
+    return header.getvalue()
+
+
+def _spoilt(path, damage):
+    """Spoil a density file; return it."""
+    with np.load(path) as file:
+        density, midpoints = file["density"], file["midpoints"]
+    whole = bytearray(path.read_bytes())
+    path.unlink()
+    if damage == "flipped":
+        for at in range(60, len(whole), 97):
+            whole[at] ^= 255
+        path.write_bytes(bytes(whole))
+    elif damage == "npy":
+        with path.open("wb") as file:
+            np.save(file, density)
+    elif damage in ("petabytes", "pickle"):
+        claim = _claim((10**15,)) if damage == "petabytes" else _claim((1,), "|O") + b"cos\nsystem\n"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("density.npy", claim)
+            archive.writestr("midpoints.npy", claim)
+    elif damage == "folder":
+        path.mkdir()
+    elif damage == "pipe":
+        os.mkfifo(path)
+    else:
+        nan = np.where(np.arange(len(density)) == 3, np.nan, density)
+        density = {
+            "two columns": np.stack([density, density], axis=1), "complex": density + 1j, "nan": nan,
+            "words": density.astype(str), "one number": density[0],
+        }.get(damage, density)  # fmt: skip
+        arrays = {"density": density, "midpoints": midpoints * (np.inf if damage == "far" else 1.0)}
+        np.savez(path, **{name: array for name, array in arrays.items() if name != damage})
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        *((damage, "must be a file that write_density wrote") for damage in ("flipped", "npy", "petabytes")),
+        *(
+            (damage, "must be a file that write_density wrote")
+            for damage in ("pickle", "midpoints", "density")
+        ),
+        *((damage, "expected one float64 a cell") for damage in ("two columns", "complex", "words")),
+        ("one number", "expected one float64 a cell"),
+        *((damage, "not finite") for damage in ("nan", "far")),
+        *((damage, "no such file") for damage in ("folder", "pipe")),
+    ],
+)
+def test_damaged_density_files_end_in_a_sentence(folder, damage, message):
+    density = density_on(box(BOXES[0]), wavy)
+    io.write_density(folder / "a.npz", density)
+    if comm.rank == 0:
+        _spoilt(folder / "a.npz", damage)
+    comm.barrier()
+    before = density.x.array.copy()
+    with pytest.raises((InputError, FileNotFoundError, RuntimeError), match=message):
+        io.read_density(folder / "a.npz", density)
+    assert np.array_equal(density.x.array, before)
+
+
 def test_density_must_have_one_value_a_cell(folder):
     linear = fem.Function(fem.functionspace(box(BOXES[0]), ("Lagrange", 1)))
     with pytest.raises(InputError, match="one value a cell"):
         io.write_density(folder / "a.npz", linear)
+    with pytest.raises(InputError, match=r"density must be a .*Function, got ndarray"):
+        io.write_density(folder / "a.npz", linear.x.array)
+    with pytest.raises(InputError, match="path must be a path, got None"):
+        io.read_density(None, linear)
     with pytest.raises(InputError, match=r"end in .npz, got 'a.txt'"):
         io.write_density(folder / "a.txt", density_on(box(BOXES[0]), wavy))
 
@@ -155,6 +226,14 @@ def test_paraview_refusals(folder):
     density = density_on(box(BOXES[0]), wavy)
     with pytest.raises(InputError, match=r"end in .xdmf"):
         io.write_paraview(folder / "a.vtu", density)
+    if comm.rank == 0:
+        (folder / "c.xdmf").mkdir()
+        (folder / "d.h5").mkdir()
+        (folder / "file").touch()
+    comm.barrier()
+    for name in ("c.xdmf", "d.xdmf", "file/e.xdmf"):
+        with pytest.raises(InputError, match=f"{name} cannot be written: (Is a directory|File exists)"):
+            io.write_paraview(folder / name, density)
     with pytest.raises(InputError, match="at least one function"):
         io.write_paraview(folder / "a.xdmf")
     with pytest.raises(InputError, match="different names"):

@@ -265,3 +265,24 @@ def test_movie_of_images_and_refusals(folder):
         movie.save()
     with pytest.raises(InputError, match=r"end in .gif"):
         plotting.Movie(folder / "a.mp4")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("a.nope", "path must end in one of .*png.*, got 'a.nope'"),
+        (None, "path must be a path, got None"),
+        ("file/a.png", "path .*a.png cannot be written: (Not a directory|File exists)"),
+    ],
+)
+def test_pictures_that_cannot_be_written_are_refused(path, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=message):
+        plotting.plot_density(path, np.ones((4, 6)), comm=MPI.COMM_SELF)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, np.nan, "a", 1e9])
+def test_movies_of_impossible_speed_are_refused(seconds, tmp_path):
+    with pytest.raises(InputError, match=r"seconds_per_frame must lie in \[0.01, 1000\)"):
+        plotting.Movie(tmp_path / "a.gif", seconds_per_frame=seconds)

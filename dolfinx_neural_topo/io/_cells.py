@@ -63,7 +63,7 @@ def orientations(kind: int, points: np.ndarray, cells: np.ndarray) -> np.ndarray
     element = basix.create_element(
         basix.ElementFamily.P, basix.CellType[name], degree, basix.LagrangeVariant.equispaced
     )
-    slopes = element.tabulate(1, element.points)[1:, :, :, 0]
+    slopes = np.asarray(element.tabulate(1, np.asarray(element.points)))[1:, :, :, 0]
     extent = float(np.ptp(points, axis=0).max()) or 1.0
     noise = _ROUNDING * float(np.abs(points).max()) / extent
     scaled = (points - points[0]) / extent

@@ -17,7 +17,6 @@ _INSTALL = {
     "matplotlib": "pip install matplotlib, or apt-get install python3-matplotlib",
     "pyvista": "pip install pyvista, or apt-get install python3-pyvista",
     "PIL": "pip install pillow, or apt-get install python3-pil",
-    "gmsh": "pip install gmsh, or apt-get install python3-gmsh",
 }
 
 

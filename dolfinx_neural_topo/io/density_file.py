@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,14 @@ from dolfinx.mesh import Mesh
 from scipy.spatial import cKDTree
 
 from dolfinx_neural_topo._dolfinx import geometry_nodes
+from dolfinx_neural_topo._files import as_path, in_a_sentence, read_arrays, replacing
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.io._ranks import gather_rows, on_rank_zero
-from dolfinx_neural_topo.io.gather import values_by_cell
+from dolfinx_neural_topo.io.gather import function_of_cells, values_by_cell
 
+_FLOAT = np.dtype(np.float64)
+_LARGEST = 2**34  # bytes of an array after decompression
+_RANGE = 1e-6  # excess over [0, 1] that rounding explains
 _TOLERANCE = 1e-6  # of the mesh's extent: how far the midpoint of "the same cell" may be from the stored one
 
 
@@ -33,20 +36,15 @@ def write_density(path: str | Path, density: fem.Function) -> None:
 
     Note: Collective.
     """
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise InputError(f"path must end in .npz, got {path.name!r}")
-    mesh = density.function_space.mesh
+    path = as_path(path, suffix=".npz")
+    mesh = function_of_cells(density).function_space.mesh
     values = gather_rows(mesh.comm, values_by_cell(density))
     midpoints = gather_rows(mesh.comm, _midpoints(mesh))
 
     def action() -> None:
         assert values is not None and midpoints is not None  # rank 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as file:
+        with in_a_sentence(path), replacing(path) as file:
             np.savez_compressed(file, density=values, midpoints=midpoints)
-        partial.replace(path)
 
     on_rank_zero(mesh.comm, action)
 
@@ -66,11 +64,12 @@ def read_density(path: str | Path, density: fem.Function) -> None:
 
     Note: Collective.
     """
-    mesh = density.function_space.mesh
+    path = as_path(path)
+    mesh = function_of_cells(density).function_space.mesh
     comm = mesh.comm
     owned = len(values_by_cell(density))
     midpoints = gather_rows(comm, _midpoints(mesh))
-    found = on_rank_zero(comm, lambda: _look_up(Path(path), midpoints))
+    found = on_rank_zero(comm, lambda: _look_up(path, midpoints))
     counts = comm.gather(owned, root=0)
     mine = np.empty(owned)
     comm.Scatterv((found, counts) if comm.rank == 0 else None, mine, root=0)
@@ -89,10 +88,27 @@ def _look_up(path: Path, wanted: np.ndarray | None) -> np.ndarray:
     """Return the stored values of the cells at the wanted midpoints, on rank 0."""
     assert wanted is not None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            values, midpoints = file["density"], file["midpoints"]
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+        arrays = read_arrays(path, most=max(_LARGEST, path.stat().st_size))
+        values, midpoints = arrays["density"], arrays["midpoints"]
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
         raise InputError(f"path must be a file that write_density wrote, got {path}: {error}") from error
+    except KeyError as error:
+        raise InputError(
+            f"path must be a file that write_density wrote, got {path}: no array {error}"
+        ) from None
+    if values.ndim != 1 or midpoints.shape != (len(values), 3) or {values.dtype, midpoints.dtype} != {_FLOAT}:
+        raise InputError(
+            f"{path} holds arrays of shapes {values.shape} and {midpoints.shape}, of {values.dtype} and "
+            f"{midpoints.dtype}; expected one float64 a cell and its midpoint"
+        )
+    if not (np.all(np.isfinite(values)) and np.all(np.isfinite(midpoints))):
+        raise InputError(f"{path} holds densities or midpoints that are not finite")
+    if values.size and not -_RANGE <= values.min() <= values.max() <= 1.0 + _RANGE:
+        raise InputError(
+            f"{path} holds densities from {values.min():.4g} to {values.max():.4g}, expected [0, 1]"
+        )
     if len(values) != len(wanted):
         raise InputError(f"{path} holds a density on {len(values)} cells, but the mesh has {len(wanted)}")
     distance, row = cKDTree(midpoints).query(wanted)

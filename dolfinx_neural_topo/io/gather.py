@@ -81,6 +81,17 @@ def gather_mesh(mesh: Mesh) -> GatheredMesh | None:
     return GatheredMesh(points, cells[order], mesh.topology.cell_name(), order)
 
 
+def function_of_cells(density: object) -> fem.Function:
+    """Return an argument that must be a function.
+
+    Raises:
+        InputError: It is none.
+    """
+    if not isinstance(density, fem.Function):
+        raise InputError(f"density must be a dolfinx.fem.Function, got {type(density).__name__}")
+    return density
+
+
 def values_by_cell(field: fem.Function) -> np.ndarray:
     """Return the values of a scalar DG0 function on the owned cells, in cell order.
 
@@ -89,7 +100,7 @@ def values_by_cell(field: fem.Function) -> np.ndarray:
 
     Note: Collective.
     """
-    space = field.function_space
+    space = function_of_cells(field).function_space
     element = space.ufl_element()
     problem = None
     if element.degree != 0 or element.reference_value_shape != ():

@@ -10,6 +10,7 @@ from dolfinx.mesh import GhostMode
 from mpi4py import MPI
 
 from dolfinx_neural_topo import _dolfinx
+from dolfinx_neural_topo._files import as_path
 from dolfinx_neural_topo.errors import InputError, agree
 from dolfinx_neural_topo.io._cells import CELLS, FACET, count_sides, number_rows, orientations, permutation
 from dolfinx_neural_topo.io.groups import Tags, by_name, overlay
@@ -45,7 +46,11 @@ def read_mesh(
 
     Note: Collective.
     """
-    path = Path(path)
+    path = as_path(path)
+    if not isinstance(comm, MPI.Comm):
+        raise InputError(f"comm must be an MPI communicator, got {comm!r}")
+    if not isinstance(ghost_mode, GhostMode):
+        raise InputError(f"ghost_mode must be a dolfinx.mesh.GhostMode, got {ghost_mode!r}")
     agree(comm, None if comm.rank or path.is_file() else f"no mesh file {path.absolute()}", FileNotFoundError)
     loaded = problem = None
     if comm.rank == 0:

@@ -105,7 +105,7 @@ class _Numbers:
     def __init__(self, body: bytes, name: str, order: str | None):
         self.binary = order is not None
         self._name, self._at = name, 0
-        self._types = {"int": f"{order}i4", "size": f"{order}u8", "float": f"{order}f8"}
+        self.types = {"int": f"{order}i4", "size": f"{order}u8", "float": f"{order}f8"}
         self._body = body
         if not self.binary:
             with warnings.catch_warnings():
@@ -133,7 +133,7 @@ class _Numbers:
         """Take numbers of a kind: "int" and "size" as int64, "float" as float64."""
         count = int(np.prod(shape, dtype=object))
         if self.binary:
-            return self.records([("all", self._types[kind])], count)["all"].astype(
+            return self.records([("all", self.types[kind])], count)["all"].astype(
                 np.float64 if kind == "float" else np.int64
             ).reshape(shape)  # fmt: skip
         values = self._values[self._at : self._at + count]
@@ -178,8 +178,7 @@ def nodes_of(kind: int) -> int:
 def _nodes_2(numbers: _Numbers) -> tuple[np.ndarray, np.ndarray]:
     count = numbers.line()
     if numbers.binary:
-        order = numbers._types
-        rows = numbers.records([("tag", order["int"]), ("x", order["float"], 3)], count)
+        rows = numbers.records([("tag", numbers.types["int"]), ("x", numbers.types["float"], 3)], count)
         return rows["tag"].astype(np.int64), rows["x"].astype(np.float64)
     rows = numbers.take("float", count, 4)
     return rows[:, 0].astype(np.int64), rows[:, 1:]
@@ -196,7 +195,8 @@ def _elements_2(numbers: _Numbers, _groups):
     while left > 0:
         if len(values) < 3:
             raise InputError("damaged: section $Elements is shorter than it claims")
-        kind, each, tags = values[:3].tolist() if numbers.binary else [values[1], 1, values[2]]
+        head = [int(value) for value in values[:3]]
+        kind, each, tags = head if numbers.binary else (head[1], 1, head[2])
         width = tags + nodes_of(kind) + numbers.binary
         if tags < 0 or each < 1 or not 3 + each * width <= len(values):
             raise InputError("damaged: section $Elements is shorter than it claims")
@@ -206,7 +206,7 @@ def _elements_2(numbers: _Numbers, _groups):
         one = rows[:, 3:].reshape(-1, width)[:, int(numbers.binary) :]
         group = one[:, 0] if tags else np.zeros(len(one), dtype=np.int64)
         for tag in np.unique(group):
-            yield int(kind), one[group == tag, tags:], (int(tag),)
+            yield kind, one[group == tag, tags:], (int(tag),)
 
 
 def _rows_alike(values: np.ndarray, width: int, fixed: slice) -> np.ndarray:
@@ -224,7 +224,8 @@ def _rows_alike(values: np.ndarray, width: int, fixed: slice) -> np.ndarray:
 
 def _nodes_4(numbers: _Numbers) -> tuple[np.ndarray, np.ndarray]:
     blocks = numbers.take("size", 4)[0]
-    tags, coordinates = [np.empty(0, dtype=np.int64)], [np.empty((0, 3))]
+    tags: list[np.ndarray] = [np.empty(0, dtype=np.int64)]
+    coordinates: list[np.ndarray] = [np.empty((0, 3))]
     for _ in range(blocks):
         dimension, _, parametric = numbers.take("int", 3)
         count = int(numbers.take("size", 1)[0])
@@ -256,7 +257,8 @@ def _entities(numbers: _Numbers, *, partitioned: bool) -> dict[tuple[int, int], 
                 numbers.take("int", 2)  # the entity it is a part of
                 numbers.take("int", int(numbers.take("size", 1)[0]))  # partitions
             numbers.take("float", 6 if dimension else 3)  # bounding box
-            groups[dimension, tag] = tuple(numbers.take("int", int(numbers.take("size", 1)[0])).tolist())
+            physical = numbers.take("int", int(numbers.take("size", 1)[0]))
+            groups[dimension, tag] = tuple(int(group) for group in physical)
             if dimension:
                 numbers.take("int", int(numbers.take("size", 1)[0]))  # its boundary
     return groups

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from dolfinx import fem
 from dolfinx.io import XDMFFile
 from dolfinx.mesh import Mesh
 
-from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.io._ranks import on_rank_zero
+from dolfinx_neural_topo._files import as_path
+from dolfinx_neural_topo.errors import InputError, agree
 from dolfinx_neural_topo.io.gather import to_nodes
 
 
@@ -26,19 +27,27 @@ class ParaViewFile:
         mesh: Mesh of all fields.
 
     Raises:
-        InputError: `path` does not end in .xdmf.
+        InputError: `path` does not end in .xdmf, or cannot be written.
 
     Note: Collective, as are all methods.
     """
 
     def __init__(self, path: str | Path, mesh: Mesh):
-        path = Path(path)
-        if path.suffix != ".xdmf":
-            raise InputError(f"path must end in .xdmf, got {path.name!r}")
-        on_rank_zero(mesh.comm, lambda: path.parent.mkdir(parents=True, exist_ok=True))
+        path = as_path(path, suffix=".xdmf")
+        problem = None
+        if mesh.comm.rank == 0:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                for file in (path, path.with_suffix(".h5")):
+                    file.open("ab").close()
+            except OSError as error:
+                problem = f"path {path} cannot be written: {error.strerror}; choose another one"
+        agree(mesh.comm, problem)
         self._mesh = mesh
-        self._file = XDMFFile(mesh.comm, str(path), "w")
-        self._file.write_mesh(mesh)
+        self._path = path
+        with self._sentences():
+            self._file = XDMFFile(mesh.comm, str(path), "w")
+            self._file.write_mesh(mesh)
 
     def write(self, fields: Sequence[fem.Function], time: float = 0.0) -> None:
         """Write the fields under their `name`s.
@@ -50,6 +59,9 @@ class ParaViewFile:
         Raises:
             InputError: A function on another mesh, or two of the same name.
         """
+        for field in fields:
+            if not isinstance(field, fem.Function):
+                raise InputError(f"fields must be dolfinx.fem.Functions, got {type(field).__name__}")
         names = [field.name for field in fields]
         if len(set(names)) != len(names):
             raise InputError(f"fields must have different names, got {names}; set `function.name`")
@@ -57,11 +69,21 @@ class ParaViewFile:
             if field.function_space.mesh is not self._mesh:
                 raise InputError(f"field {field.name!r} must live on the mesh the file was opened with")
             by_cell = field.function_space.ufl_element().degree == 0
-            self._file.write_function(field if by_cell else to_nodes(field), time)
+            with self._sentences():
+                self._file.write_function(field if by_cell else to_nodes(field), time)
 
     def close(self) -> None:
         """Finish the file."""
-        self._file.close()
+        with self._sentences():
+            self._file.close()
+
+    @contextmanager
+    def _sentences(self) -> Iterator[None]:
+        """Turn what DOLFINx says about a file that cannot be written into an `InputError`."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise InputError(f"path {self._path} cannot be written (disk full?): {error}") from error
 
     def __enter__(self) -> ParaViewFile:
         return self
@@ -84,5 +106,7 @@ def write_paraview(path: str | Path, *fields: fem.Function) -> None:
     """
     if not fields:
         raise InputError("fields must hold at least one function, got none")
+    if not isinstance(fields[0], fem.Function):
+        raise InputError(f"fields must be dolfinx.fem.Functions, got {type(fields[0]).__name__}")
     with ParaViewFile(path, fields[0].function_space.mesh) as file:
         file.write(fields)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from dolfinx import fem
 
+from dolfinx_neural_topo._files import as_path, in_a_sentence, replacing
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.io._ranks import on_rank_zero
 from dolfinx_neural_topo.io.surface import Surface, closed_surface
@@ -40,6 +41,7 @@ def write_stl(
 
     Note: Collective.
     """
+    path = as_path(path)
     surface = closed_surface(density, level=level, mirror=mirror)
 
     def action() -> None:
@@ -53,8 +55,7 @@ def write_stl(
         records = np.zeros(len(corners), dtype=_RECORD)
         records["normal"] = normals / np.linalg.norm(normals, axis=1, keepdims=True)
         records["corners"] = corners
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with Path(path).open("wb") as file:
+        with in_a_sentence(path), replacing(path) as file:
             file.write(b"dolfinx_neural_topo".ljust(80))
             file.write(np.uint32(len(records)).tobytes())
             file.write(records.tobytes())

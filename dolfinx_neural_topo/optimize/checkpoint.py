@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import warnings
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from dolfinx_neural_topo._files import read_arrays, replacing
 from dolfinx_neural_topo.errors import CheckpointError
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
@@ -49,23 +49,8 @@ def write_file(path: Path, meta: dict[str, Any], arrays: dict[str, Array]) -> No
     for name, array in entries.items():
         if array.dtype.hasobject:
             raise TypeError(f"checkpoint entry {name!r} is no array of numbers")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, **entries)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            path.replace(previous(path))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)  # the renaming itself
-    finally:
-        os.close(directory)
+    with replacing(path, keep=previous(path)) as file:
+        np.savez(file, **entries)  # type: ignore[arg-type]
 
 
 def read_file(path: Path, fingerprint: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -82,21 +67,24 @@ def read_file(path: Path, fingerprint: dict[str, Any]) -> tuple[dict[str, Any], 
         CheckpointError: If it is no checkpoint, damaged, of another version or of another problem.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}  # checks every CRC
+        arrays = read_arrays(path, most=path.stat().st_size)  # they are not compressed
         meta = json.loads(arrays.pop("meta").tobytes())
         form, version = meta["format"], meta["version"]
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        there, values = dict(meta["fingerprint"]), dict(meta["values"])
+        if not all(isinstance(section, dict) for section in values.values()):
+            raise TypeError("a section is no table")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path} is truncated, damaged or no checkpoint: {error}") from error
     if form != FORMAT or version != VERSION:
         raise CheckpointError(
             f"{path} is a {form!r} of version {version}, expected {FORMAT!r} of version {VERSION}"
         )
     for name, here in fingerprint.items():
-        there = meta["fingerprint"].get(name)
-        if there != here:
-            raise CheckpointError(f"{path} belongs to another run: {name} is {there} there and {here} here")
-    return meta["values"], arrays
+        if there.get(name) != here:
+            raise CheckpointError(
+                f"{path} belongs to another run: {name} is {there.get(name)} there and {here} here"
+            )
+    return values, arrays
 
 
 class Checkpoint:
@@ -126,7 +114,7 @@ class Checkpoint:
             snapshot: Sections of named arrays and JSON-able values.
 
         Raises:
-            CheckpointError: On all ranks, if it cannot be written (disk full). The one before is intact then.
+            CheckpointError: On all ranks, if it cannot be written (disk full).
 
         Note: Collective.
         """
@@ -148,16 +136,18 @@ class Checkpoint:
                 write_file(self.path, {"fingerprint": self._fingerprint, "values": values}, arrays)
             except OSError as error:
                 problem = f"The checkpoint {self.path} could not be written: {error.strerror or error}."
+                if self.path.exists():
+                    problem += " The one before is intact."
         problem = self._comm.bcast(problem, root=0)
         if problem is not None:
             raise CheckpointError(problem)
 
-    def read(self, check: Callable[[Snapshot], str | None]) -> Snapshot | None:
+    def read(self, use: Callable[[Snapshot], str | None]) -> Snapshot | None:
         """Read the checkpoint, or the one before it if it is unusable; None if there is neither.
 
         Args:
-            check: Looks into a snapshot whether it belongs to this problem; returns what is wrong, or None.
-                Collective.
+            use: Goes on from a snapshot if it belongs to this problem; returns what is wrong, or None. What
+                it raises where something is missing counts as that. Collective.
 
         Raises:
             CheckpointError: On all ranks, if there are files and none can be used.
@@ -173,7 +163,11 @@ class Checkpoint:
             except CheckpointError as error:
                 problems.append(str(error))
                 continue
-            problem = check(snapshot)
+            try:
+                problem = use(snapshot)
+            except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+                problems.append(f"{path} is incomplete or damaged: {type(error).__name__}: {error}")
+                continue
             if problem is not None:
                 problems.append(f"{path} belongs to another run: {problem}")
                 continue
@@ -184,6 +178,18 @@ class Checkpoint:
             raise CheckpointError("; ".join(problems) + ". Remove it or give another path to start anew.")
         return None
 
+    def _check_arrays(self, path: Path, values: Snapshot, arrays: dict[str, Array]) -> None:
+        """Refuse arrays that have no place, or not the length of what is distributed."""
+        for key, array in arrays.items():
+            section, _, name = key.partition("/")
+            if section not in values or not name:
+                raise CheckpointError(f"{path} is incomplete: there is no section for its array {key!r}")
+            order = self._layout(section, name)
+            if order is not None and array.shape[-1:] != (order.size,):
+                raise CheckpointError(
+                    f"{path} belongs to another run: {key} has {array.shape} numbers, expected {order.size}"
+                )
+
     def _read(self, path: Path) -> Snapshot:
         """Read one file on rank 0 and give each rank its part."""
         values: Snapshot | None = None
@@ -192,8 +198,9 @@ class Checkpoint:
         if self._comm.rank == 0:
             try:
                 values, arrays = read_file(path, self._fingerprint)
+                self._check_arrays(path, values, arrays)
             except CheckpointError as error:
-                problem = str(error)
+                values, problem = None, str(error)
         values, names, problem = self._comm.bcast((values, sorted(arrays), problem), root=0)
         if values is None:
             raise CheckpointError(problem)

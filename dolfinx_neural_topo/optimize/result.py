@@ -112,6 +112,7 @@ class Result:
             "total".
         history: One entry per evaluation.
         method: Name of the method.
+        unsaved: True if the run ended because its checkpoint could not be written (disk full).
     """
 
     best: Candidate
@@ -123,6 +124,7 @@ class Result:
     seconds: dict[str, float]
     history: History
     method: str
+    unsaved: bool = False
 
     @property
     def objective(self) -> float:

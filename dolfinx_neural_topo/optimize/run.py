@@ -62,7 +62,7 @@ class Run:
         self.every = 0
         self.saved = 0
         self.reason: str | None = None
-        self.interrupted = False
+        self.interrupted = self.unsaved = False
         self._set_stage(0)  # before the method asks for the initial design, which may depend on it
 
     # --- the loop ------------------------------------------------------------------------------------
@@ -195,9 +195,14 @@ class Run:
         fingerprint = {"method": method.name, "number of variables": size}
         self.checkpoint = Checkpoint(path, variables.comm, fingerprint, layout)
         self.every = every
-        snapshot = self.checkpoint.read(self._check_problem)
-        if snapshot is not None:
+        self.checkpoint.read(self._go_on_from)
+
+    def _go_on_from(self, snapshot: Snapshot) -> str | None:
+        """Take over a snapshot, or return why it belongs to another run."""
+        problem = self._check_problem(snapshot)
+        if problem is None:
             self._restore(snapshot)
+        return problem
 
     def _check_problem(self, snapshot: Snapshot) -> str | None:
         """Evaluate the last design of a checkpoint: loads, supports and material all show in its value."""
@@ -220,7 +225,7 @@ class Run:
             try:
                 self.checkpoint.write(self._snapshot())
             except CheckpointError as error:
-                self.reason = f"{error} The one before is intact."
+                self.reason, self.unsaved = str(error), True
 
     def _snapshot(self) -> Snapshot:
         assert self.best is not None and self.last is not None
@@ -243,7 +248,6 @@ class Run:
         run = snapshot["run"]
         self.failures, self.failure, self.stage = run["failures"], run["failure"], run["stage"]
         self.seconds = run["seconds"]
-        self.earlier_solves += run["solves"]
         self.history = History(**{name: values.tolist() for name, values in snapshot["history"].items()})
         self.best, self.last = Candidate(**snapshot["best"]), Candidate(**snapshot["last"])
         if self.best.number == self.last.number:
@@ -251,6 +255,7 @@ class Run:
         self.saved = len(self.history)
         self.variables.load_state_dict(snapshot["variables"])
         self.method.restore(snapshot["method"])
+        self.earlier_solves += run["solves"]
 
     def result(self) -> Result:
         """Return what was found, the best design evaluated again if the run was content with rough solves."""
@@ -267,6 +272,7 @@ class Run:
             last=self.last,
             reason=str(self.reason),
             interrupted=self.interrupted,
+            unsaved=self.unsaved,
             evaluations=len(self.history),
             solves=self.earlier_solves + self.variables.num_solves,
             seconds={**self.seconds, "total": sum(self.seconds.values())},

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dolfinx_neural_topo._files import as_path, in_a_sentence
+from dolfinx_neural_topo.errors import InputError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -41,9 +44,18 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write the figure, making its folder first; the ending of `path` chooses the format."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI, facecolor="white")
+    """Write the figure, making its folder first; the ending of `path` chooses the format.
+
+    Raises:
+        InputError: `path` is none, ends in a format that matplotlib does not write, or cannot be written.
+    """
+    path = as_path(path)
+    known = figure.canvas.get_supported_filetypes()
+    if path.suffix and path.suffix[1:].lower() not in known:
+        raise InputError(f"path must end in one of {', '.join(known)}, got {path.name!r}")
+    with in_a_sentence(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=DPI, facecolor="white")
 
 
 def fitting(extent: tuple[float, float], *, room: float = 0.6) -> Figure:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from dolfinx_neural_topo._files import as_path, in_a_sentence
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.io._ranks import on_rank_zero, require
 from dolfinx_neural_topo.plotting.density import Density, Polygons, draw_polygons, picture_of
@@ -31,9 +32,9 @@ class Movie:
     """
 
     def __init__(self, path: str | Path, *, seconds_per_frame: float = 0.1, comm: MPI.Comm = MPI.COMM_WORLD):
-        self._path = Path(path)
-        if self._path.suffix != ".gif":
-            raise InputError(f"path must end in .gif, got {self._path.name!r}")
+        self._path = as_path(path, suffix=".gif")
+        if not isinstance(seconds_per_frame, int | float) or not 0.01 <= seconds_per_frame < 1e3:
+            raise InputError(f"seconds_per_frame must lie in [0.01, 1000), got {seconds_per_frame!r}")
         require(comm, "matplotlib", "Movie")
         require(comm, "PIL", "Movie")
         self._comm = comm
@@ -71,8 +72,11 @@ class Movie:
                 )
             frames = [Image.fromarray(frame, mode="L") for frame in self._frames]
             durations = [self._milliseconds] * (len(frames) - 1) + [10 * self._milliseconds]
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            frames[0].save(self._path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+            with in_a_sentence(self._path):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                frames[0].save(
+                    self._path, save_all=True, append_images=frames[1:], duration=durations, loop=0
+                )
 
         on_rank_zero(self._comm, action)
 

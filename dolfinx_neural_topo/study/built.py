@@ -35,7 +35,7 @@ def built(optimize: Callable[[Job], Outcome]) -> Callable[[Job], Outcome]:
                 f"buildable design takes, got {job.key.budget}"
             )
         grey = optimize(replace(job, key=job.key._replace(budget=rest), last_stage=True))
-        return grey if grey.interrupted else _finish(job, grey)
+        return grey if grey.interrupted or grey.unsaved else _finish(job, grey)
 
     return run
 

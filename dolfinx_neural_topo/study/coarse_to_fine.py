@@ -57,7 +57,7 @@ def coarse_to_fine(job: Job) -> Outcome:
         evaluations += outcome.evaluations
         weighted += outcome.evaluations * task.num_cells / job.task.num_cells
         solves += outcome.solves
-        if outcome.interrupted:
+        if outcome.interrupted or outcome.unsaved:
             break
     on_coarse_grids = [np.inf] * (evaluations - len(outcome.history))
     return replace(

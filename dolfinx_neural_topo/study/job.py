@@ -82,7 +82,18 @@ def network_seed(start: str) -> int | None:
     form = re.fullmatch(r"uniform|network:(\d+)", start)
     if form is None:
         raise InputError(f"start must be uniform or network:SEED with a whole number, got {start!r}")
-    return None if form[1] is None else int(form[1])
+    return None if form[1] is None else check_seed(int(form[1][:20]))
+
+
+def check_seed(seed: int) -> int:
+    """Return a seed that random generators take.
+
+    Raises:
+        InputError: It is negative, or has more than 63 bits.
+    """
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed must lie in [0, 2^63), got {seed}")
+    return seed
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,7 @@ class Outcome:
         interrupted: True if a signal ended it; the checkpoint continues it.
         built: What was found out about a design made buildable (see `optimize.buildable.Built.summary`), or
             None. Then `rho` and `compliance` are those of the cut.
+        unsaved: True if it ended because its checkpoint could not be written.
     """
 
     rho_design: npt.NDArray[np.float64]
@@ -115,6 +127,7 @@ class Outcome:
     reason: str
     interrupted: bool = False
     built: dict[str, Any] | None = None
+    unsaved: bool = False
 
     @classmethod
     def of(cls, result: Result, built: BuiltTask) -> Outcome:
@@ -133,6 +146,7 @@ class Outcome:
             history=[float(value) for value in result.history.running_minimum()],
             reason=result.reason,
             interrupted=result.interrupted,
+            unsaved=result.unsaved,
         )
 
 

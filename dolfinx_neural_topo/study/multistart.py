@@ -41,6 +41,7 @@ def multistart_by(parameterization: str) -> Callable[[Job], Outcome]:
                 solves=found.solves,
                 history=found.history,
                 reason=found.reason,
+                unsaved=found.unsaved,
             )
 
     return run

@@ -13,6 +13,8 @@ from dolfinx_neural_topo.tasks import find_tasks, get_task
 STARTS = ("uniform", "network")
 """Starts of methods without a network: the uniform density, or the untrained networks' designs."""
 
+MOST_SEEDS = 10**6
+
 
 def parse_seeds(text: str) -> list[int]:
     """Return the seeds named by "0-4", "3" or "0-2,7".
@@ -21,11 +23,15 @@ def parse_seeds(text: str) -> list[int]:
         InputError: Another form, or a range that runs backwards.
     """
     seeds: set[int] = set()
+    if not isinstance(text, str):
+        raise InputError(f"seeds must look like 0-4, 3 or 0-2,7, got {text!r}")
     for part in text.split(","):
-        form = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        form = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?", part.strip())
         first, last = (int(form[1]), int(form[2] or form[1])) if form else (1, 0)
         if last < first:
             raise InputError(f"seeds must look like 0-4, 3 or 0-2,7, got {text!r}")
+        if last - first >= MOST_SEEDS:
+            raise InputError(f"seeds may be at most {MOST_SEEDS} in a row, got {text!r}")
         seeds.update(range(first, last + 1))
     return sorted(seeds)
 
@@ -49,8 +55,15 @@ def plan(
     for start in starts:
         if start not in STARTS:
             raise InputError(f"starts must be among {', '.join(STARTS)}, got {start!r}")
-    if evaluations < 1:
-        raise InputError(f"evaluations must be at least 1, got {evaluations}")
+    if not isinstance(evaluations, int) or evaluations < 1:
+        raise InputError(f"evaluations must be at least 1, got {evaluations!r}")
+    for name, value in (("tasks", tasks), ("methods", methods)):
+        if (
+            not isinstance(value, str | Sequence)
+            or not all(isinstance(each, str) for each in value)
+            or not value
+        ):
+            raise InputError(f"{name} must be names, got {value!r}")
     seeds = list(seeds)
     names = sorted(find_tasks(tasks), key=lambda name: get_task(name).num_cells)
     keys: list[Key] = []

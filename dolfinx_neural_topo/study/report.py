@@ -22,6 +22,11 @@ from dolfinx_neural_topo.study.store import Key, Record, Store
 from dolfinx_neural_topo.study.tables import TextTable
 from dolfinx_neural_topo.tasks import get_task
 
+_NEEDED = (
+    *("neural", "compliance", "volume", "volume_exceeded", "exact_volume_compliance", "analysis", "cells"),
+    *("evaluations", "equivalent_evaluations", "solves", "seconds", "history", "provenance"),
+)
+
 PER_FIGURE = 12
 """Tasks in one figure of curves or designs."""
 
@@ -49,6 +54,12 @@ def report(store: Store, out: str | Path, methods: Sequence[str] | None = None) 
     if not statistics.finished(records):
         named = "" if methods is None else f" of {', '.join(methods)}"
         raise InputError(f"{store.path} holds no finished run{named}; run `study --out {store.folder}` first")
+    for record in statistics.finished(records):
+        lacking = [name for name in _NEEDED if name not in record]
+        if lacking:
+            raise InputError(
+                f"{store.path}: the record of {Key.of(record).folder} lacks {', '.join(lacking)}"
+            )
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     sections = [

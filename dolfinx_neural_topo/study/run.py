@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import platform
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -12,11 +16,12 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from dolfinx_neural_topo.errors import InputError, NeuralTopoError, agree
+from dolfinx_neural_topo._files import as_path, one_writer, replacing
+from dolfinx_neural_topo.errors import InputError, Interrupted, agree
 from dolfinx_neural_topo.io._ranks import on_rank_zero
 from dolfinx_neural_topo.plotting import plot_density
 from dolfinx_neural_topo.study import analysis, independent, provenance
-from dolfinx_neural_topo.study.job import Job, Outcome, network_seed
+from dolfinx_neural_topo.study.job import Job, Outcome, check_seed, network_seed
 from dolfinx_neural_topo.study.methods import get_method
 from dolfinx_neural_topo.study.store import SCHEMA, Key, Record
 from dolfinx_neural_topo.tasks import Task, get_task
@@ -29,11 +34,10 @@ SOFT_VOID = 0.01
 """Density of the void of a thresholded design, a millionth in stiffness: pieces that are cut off leave the
 equations solvable, and the compliance shows them by its size."""
 
+BYTES_OF_A_CELL = 300
+"""Less than any method needs: a mesh, its fields, and no matrix."""
+
 _LOGIT_CLIP = 1e-9
-
-
-class Interrupted(NeuralTopoError):
-    """A signal ended the run; its checkpoint continues it."""
 
 
 def run(
@@ -65,8 +69,8 @@ def run(
     Returns:
         The record, the same on all ranks:
 
-        - key: `task`, `method`, `seed`, `start`, `budget`; `schema`, `status` "ok", `neural`, `finished`
-          (UTC);
+        - key: `task`, `method`, `seed`, `start`, `budget`; `schema`, `neural`, `finished` (UTC);
+        - `status`: "ok", or "failed" with an `error` where checkpoints or files could not be written;
         - `compliance`: objective of the best design, `volume`: its physical volume fraction,
           `volume_fraction`: the allowed one, `volume_exceeded`: whether it is above by more than 1e-6;
         - `analysis`: what another program says of that design, for 2D elasticity NumPy and SciPy alone (see
@@ -82,13 +86,15 @@ def run(
         - `provenance`: commit, versions, blas, ranks, threads, machine.
 
     Raises:
-        InputError: An unknown task or method, a start that does not suit the method.
+        InputError: An unknown task or method, a start that does not suit the method, a folder that cannot be
+            written to or that another process writes to.
         Interrupted: A signal ended the run.
 
     Note: Collective.
     """
     problem = get_task(task)
     chosen = get_method(method)
+    check_seed(seed)
     start = start or (f"network:{seed}" if chosen.neural else "uniform")
     if chosen.neural and network_seed(start) != seed:
         raise InputError(
@@ -97,10 +103,21 @@ def run(
     network_seed(start)
     if evaluations < 1:
         raise InputError(f"evaluations must be at least 1, got {evaluations}")
+    _check_memory(problem, comm)
     key = Key(problem.name, method, seed if chosen.neural else 0, start, evaluations)
-    folder = None if out is None else _make_folder(Path(out), comm)
+    if out is None:
+        return _run(Job(problem, comm, key, None, progress))
+    folder = as_path(out, "out")
+    with _held(folder, comm):
+        return _run(Job(problem, comm, key, folder, progress))
+
+
+def _run(job: Job) -> Record:
+    """Do one run in a folder that is this process's own. Note: Collective."""
+    problem, comm, key, folder = job.task, job.comm, job.key, job.folder
+    chosen = get_method(key.method)
     begin = time.perf_counter()
-    outcome = chosen.optimize(Job(problem, comm, key, folder, progress))
+    outcome = chosen.optimize(job)
     seconds = time.perf_counter() - begin
     if outcome.interrupted:
         raise Interrupted(
@@ -109,7 +126,8 @@ def run(
     record = {
         "schema": SCHEMA,
         **key._asdict(),
-        "status": "ok",
+        "status": "failed" if outcome.unsaved else "ok",
+        **({"error": outcome.reason} if outcome.unsaved else {}),
         "neural": chosen.neural,
         **_judge(problem, outcome, comm),
         "cells": problem.num_cells,
@@ -124,21 +142,43 @@ def run(
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     record = comm.bcast(record, root=0)  # clocks and processors differ
-    if folder is not None:
-        on_rank_zero(comm, lambda: _write(folder, record, outcome, problem))
-    return record
-
-
-def _make_folder(folder: Path, comm: MPI.Comm) -> Path:
-    """Create the folder on rank 0."""
     trouble = None
-    if comm.rank == 0:
+    if folder is not None and comm.rank == 0:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            trouble = f"out: the folder {folder} cannot be made: {error.strerror}; choose another one"
-    agree(comm, trouble)
-    return folder
+            _write(folder, record, outcome, problem)
+        except (OSError, InputError) as error:
+            why = getattr(error, "strerror", None) or error
+            trouble = f"the files of the run could not be written to {folder}: {why}"
+    trouble = comm.bcast(trouble, root=0)
+    return record if trouble is None else {**record, "status": "failed", "error": trouble}
+
+
+def _check_memory(task: Task, comm: MPI.Comm) -> None:
+    """Refuse a task that no method can hold, before the system ends the process. Note: Collective."""
+    machines = len(set(comm.allgather(platform.node())))
+    memory = machines * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = BYTES_OF_A_CELL * task.num_cells
+    problem = None
+    if needed > memory:
+        problem = (
+            f"{task.name} needs at least {needed / 1e9:.0f} GB of memory, {memory / 1e9:.0f} are there; "
+            "choose a smaller size, or more machines"
+        )
+    agree(comm, problem)
+
+
+@contextmanager
+def _held(folder: Path, comm: MPI.Comm) -> Iterator[None]:
+    """Make the folder on rank 0 and hold it, before anything is computed. Note: Collective."""
+    with ExitStack() as stack:
+        trouble = None
+        if comm.rank == 0:
+            try:
+                stack.enter_context(one_writer(folder, "run"))
+            except InputError as error:
+                trouble = f"out: {error}"
+        agree(comm, trouble)
+        yield
 
 
 def _judge(task: Task, outcome: Outcome, comm: MPI.Comm) -> dict[str, Any]:
@@ -185,11 +225,13 @@ def _write(folder: Path, record: Record, outcome: Outcome, task: Task) -> None:
         folder / "picture.png", view, mirror_left=left, mirror_right=right, title=title, comm=MPI.COMM_SELF
     )
     write_small_picture(folder / "design.png", view)
-    temporary = folder / "result.json.tmp"
-    temporary.write_text(json.dumps(record, allow_nan=False) + "\n")
-    temporary.replace(folder / "result.json")
-    for checkpoint in folder.glob("checkpoint-*"):
-        checkpoint.unlink()
+    with replacing(folder / "result.json") as file:
+        file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+    if record["status"] == "ok":
+        own = f"checkpoint-{Key.of(record).folder}"
+        for checkpoint in folder.glob("checkpoint-*"):  # those of other runs stay
+            if checkpoint.name.removeprefix(own)[:1] in ("-", "."):
+                checkpoint.unlink()
 
 
 def write_small_picture(path: Path, image: np.ndarray) -> None:

@@ -7,15 +7,14 @@ counts.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dolfinx_neural_topo._files import as_path, one_writer
 from dolfinx_neural_topo.errors import InputError
 
 SCHEMA = 1
@@ -51,6 +50,20 @@ class Key(NamedTuple):
         """Return the key of a record."""
         return cls(*(record[name] for name in cls._fields))
 
+    @classmethod
+    def checked(cls, record: Record) -> Key:
+        """Return the key of a record from a file.
+
+        Raises:
+            KeyError: Something every record has is missing.
+            TypeError: Something is of another kind.
+        """
+        kinds = (str, str, int, str, int, str)
+        for name, kind in zip((*cls._fields, "status"), kinds, strict=True):
+            if type(record[name]) is not kind:
+                raise TypeError(name)
+        return cls.of(record)
+
 
 class Store:
     """The records in a folder.
@@ -65,7 +78,7 @@ class Store:
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+        self.folder = as_path(folder, "folder")
         self.path = self.folder / "records.jsonl"
         self.pictures = self.folder / "pictures"
 
@@ -77,10 +90,14 @@ class Store:
         """
         latest: dict[Key, Record] = {}
         for number, line in enumerate(self._complete_lines(), start=1):
+            if not line:
+                continue
             try:
                 record = json.loads(line)
                 schema = record["schema"]
-            except (ValueError, TypeError, KeyError):
+                if schema == SCHEMA:
+                    latest[Key.checked(record)] = record
+            except (ValueError, TypeError, KeyError, RecursionError):
                 raise InputError(
                     f"{self.path}, line {number}: not a record; remove or repair the line"
                 ) from None
@@ -89,14 +106,18 @@ class Store:
                     f"{self.path}, line {number}: written with schema {schema!r}, expected {SCHEMA}; "
                     "choose another folder, or use the version that wrote it"
                 )
-            latest[Key.of(record)] = record
         return list(latest.values())
 
     def _complete_lines(self) -> list[str]:
         """Return all lines that end; a writer killed in the middle of one leaves a rest without an end."""
         if not self.path.exists():
             return []
-        return [line for line in self.path.read_text().split("\n")[:-1] if line]
+        if not self.path.is_file():
+            raise InputError(f"{self.path} is no file; choose another folder")
+        try:
+            return self.path.read_text(errors="replace").split("\n")[:-1]
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be read: {error.strerror}") from None
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -105,19 +126,7 @@ class Store:
         Raises:
             InputError: Another process holds it, or its records cannot be read.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                lock.seek(0)
-                raise InputError(
-                    f"another study is writing to {self.folder} ({lock.read().strip() or 'unknown'}); "
-                    "wait for it, stop it, or choose another folder"
-                ) from None
-            lock.truncate(0)
-            lock.write(f"process {os.getpid()} on {platform.node()}\n")
-            lock.flush()
+        with one_writer(self.folder, "study"):
             self.records()
             self._drop_incomplete_line()
             yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shlex
@@ -16,13 +15,15 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from dolfinx_neural_topo._files import one_writer
+from dolfinx_neural_topo._processes import die_with_parent
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.study.live import LiveTable
 from dolfinx_neural_topo.study.plan import missing
 from dolfinx_neural_topo.study.store import Key, Record, Store
 from dolfinx_neural_topo.tasks import get_task
 
-_PR_SET_PDEATHSIG = 1
+_PATIENCE = 60.0
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -45,8 +46,10 @@ class Workers:
     def __post_init__(self) -> None:
         for name in ("jobs", "ranks", "ranks_from", "threads"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} must be at least 1, got {value}")
+            if name == "threads" and value is None:
+                continue
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} must be at least 1, got {value!r}")
 
     def ranks_of(self, key: Key) -> int:
         """Return the number of ranks that a run gets."""
@@ -111,7 +114,8 @@ class _Worker:
         self.store = store
         self.folder = _folder(store, key)
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "result.json").unlink(missing_ok=True)
+        with one_writer(self.folder, "run", _PATIENCE):  # a run that outlived a killed study may end first
+            (self.folder / "result.json").unlink(missing_ok=True)
         ranks = workers.ranks_of(key)
         self.command = [*(["mpirun", "-n", str(ranks)] if ranks > 1 else []), *_run_command(key, self.folder)]
         with (self.folder / "log").open("w") as log:
@@ -121,7 +125,7 @@ class _Worker:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=workers.environment(ranks),
-                preexec_fn=_die_with_parent,
+                preexec_fn=_end_with_the_study,
             )
 
     def ended(self) -> bool:
@@ -180,7 +184,6 @@ def _run_command(key: Key, folder: Path) -> list[str]:
     ]
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to end this process when its parent is gone, so that a killed study leaves no runs behind."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _end_with_the_study() -> None:
+    """A killed study leaves no runs behind."""
+    die_with_parent(signal.SIGTERM)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import math
 import re
 from collections.abc import Callable, Iterable
 
@@ -116,8 +117,11 @@ FAMILIES: dict[str, Callable[..., Task]] = {
 }
 """Builders by name; each takes the size in cells, `volume_fraction` and its own parameters."""
 
+MOST_CELLS = 2**31 - 1
+"""DOLFINx and PETSc number with 32 bits."""
+
 _FORM = re.compile(
-    r"(?P<family>[a-z]\w*?)(_(?P<aspect>0?\.\d+))?_(?P<size>\d+(x\d+)+)_(?P<fraction>\d*\.\d+)"
+    r"(?P<family>[a-z]\w*?)(_(?P<aspect>0?\.\d+))?_(?P<size>\d{1,99}(x\d{1,99})+)_(?P<fraction>\d*\.\d+)"
 )
 
 
@@ -147,6 +151,8 @@ def get_task(name: str) -> Task:
     dim = 3 if builder.__module__ == solids.__name__ else 2
     if len(size) != dim:
         raise InputError(f"{form['family']} has {dim} dimensions, got the size {form['size']}")
+    if math.prod(size) > MOST_CELLS:
+        raise InputError(f"{name} has {math.prod(size):.3g} cells; at most {MOST_CELLS} can be numbered")
     parameters: dict[str, float] = dict(_PARAMETERS.get(name, {}))
     if form["aspect"]:
         parameters["aspect"] = float(form["aspect"])

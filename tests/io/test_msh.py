@@ -337,3 +337,19 @@ def test_what_is_no_file_is_no_mesh(folder):
     for name in ("folder.msh", "pipe.msh", "nowhere.msh"):
         with pytest.raises(FileNotFoundError, match=f"no mesh file .*{name}"):
             io.read_mesh(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"path": 3}, "path must be a path, got 3"),
+        ({"path": None}, "path must be a path, got None"),
+        ({"path": ""}, "path must be a path, got ''"),
+        ({"path": "a\0.msh"}, "path must be a path"),
+        ({"comm": "world"}, "comm must be an MPI communicator, got 'world'"),
+        ({"ghost_mode": "shared"}, "ghost_mode must be a dolfinx.mesh.GhostMode, got 'shared'"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(change, message):
+    with pytest.raises(InputError, match=message):
+        io.read_mesh(**{"path": MESHES / "l_domain.msh", "comm": comm, **change})

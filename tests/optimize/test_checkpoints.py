@@ -1,5 +1,7 @@
 """Runs that survive: kills, signals, damaged and foreign files, a full disk, another number of ranks."""
 
+import errno
+import io
 import json
 import os
 import shutil
@@ -7,6 +9,7 @@ import signal
 import subprocess
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -231,6 +234,29 @@ def _older(path):
     np.savez(path, **entries)
 
 
+def _without(path, section, name=None, *, shorter=False):
+    with np.load(path) as file:
+        entries = dict(file)
+    meta = json.loads(entries["meta"].tobytes())
+    if shorter:
+        entries[section] = entries[section][..., 1:]
+    elif section in entries:
+        del entries[section]
+    elif name is None:
+        del meta["values"][section]
+    else:
+        del meta["values"][section][name]
+    entries["meta"] = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
+    np.savez(path, **entries)
+
+
+def _petabytes(path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**15,)})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("meta.npy", header.getvalue())
+
+
 DAMAGES = {
     "cut in half": (lambda path: _cut(path, 0.5), "truncated, damaged or no checkpoint"),
     "cut at the end": (lambda path: _cut(path, 0.99), "truncated, damaged or no checkpoint"),
@@ -239,6 +265,12 @@ DAMAGES = {
     "text": (lambda path: path.write_text("hello"), "truncated, damaged or no checkpoint"),
     "other arrays": (lambda path: np.savez(path, a=np.ones(3)), "truncated, damaged or no checkpoint"),
     "pickle": (lambda path: np.savez(path, meta=np.array([{}])), "truncated, damaged or no checkpoint"),
+    "without a section": (lambda path: _without(path, "history"), "is incomplete"),
+    "without the method": (lambda path: _without(path, "method"), "is incomplete"),
+    "without an array": (lambda path: _without(path, "best/rho"), "is incomplete or damaged"),
+    "without a number": (lambda path: _without(path, "run", "seconds"), "is incomplete or damaged"),
+    "a short array": (lambda path: _without(path, "last/x", shorter=True), "expected 40"),
+    "petabytes": (_petabytes, "truncated, damaged or no checkpoint"),
     "older": (_older, "of version 0, expected"),
 }
 
@@ -312,7 +344,9 @@ def test_killed_between_the_two_renamings(folder):
     path = _two_checkpoints(folder)
     if comm.rank == 0:
         path.unlink()
-        (folder / "run.npz.tmp").write_bytes(b"half a checkpoint")
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        (folder / f"run.npz.{ended.pid}.tmp").write_bytes(b"half a checkpoint")
     comm.barrier()
     result, warning = _resume(path)
     assert warning == "" and result.evaluations == 10
@@ -320,20 +354,29 @@ def test_killed_between_the_two_renamings(folder):
     assert sorted(file.name for file in folder.iterdir()) == ["run.npz", "run.previous.npz"]
 
 
-def test_a_full_disk_ends_the_run_with_the_checkpoint_intact(folder):
+@pytest.mark.parametrize(("full_at", "resumes_at"), [(8, 6), (1, 0)])
+def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint_before(full_at, resumes_at, folder, monkeypatch):
     path = folder / "run.npz"
 
+    def no_space(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     def fill(step):
-        if step.number == 8 and comm.rank == 0:
-            (folder / "run.npz.tmp").symlink_to("/dev/full")  # every write to it: no space left on device
+        if step.number == full_at and comm.rank == 0:
+            monkeypatch.setattr(os, "fsync", no_space)
 
     result = minimize(Bars(), OC(), evaluations=50, checkpoint=path, checkpoint_every=3, callbacks=[fill])
-    assert result.evaluations == 9
-    assert "run.npz could not be written: No space left on device. The one before is intact." in result.reason
-    assert not result.interrupted and np.all(np.isfinite(result.rho))
+    assert result.unsaved and not result.interrupted
+    assert result.evaluations == resumes_at + 3
+    assert "run.npz could not be written: No space left on device." in result.reason
+    assert ("The one before is intact." in result.reason) == (resumes_at > 0)
+    assert np.all(np.isfinite(result.rho))
     comm.barrier()
+    assert len(list(folder.iterdir())) == (0 if resumes_at == 0 else 2 if resumes_at > 3 else 1)
+    monkeypatch.undo()
     resumed, warning = _resume(path)
-    assert warning == "" and resumed.history.objective[:9] == result.history.objective
+    assert warning == "" and not resumed.unsaved
+    assert resumed.history.objective[: resumes_at + 3] == result.history.objective
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,4 +1,6 @@
 import dataclasses
+import errno
+import os
 
 import dolfinx
 import numpy as np
@@ -159,6 +161,18 @@ def test_files_of_another_run_are_refused(design, shared_path):
     minimize_multistart(design, heated, schedule=SMALL, seed=4, checkpoint=shared_path)
     with pytest.raises(CheckpointError, match="seed is 4 there and 5 here"):
         minimize_multistart(design, heated, schedule=SMALL, seed=5, checkpoint=shared_path)
+
+
+def test_a_full_disk_costs_the_files_and_not_the_design(design, shared_path, monkeypatch):
+    def no_space(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    found = minimize_multistart(design, heated, schedule=SMALL, seed=4, checkpoint=shared_path)
+    assert found.unsaved and "could not be written: No space left on device. " in found.reason
+    untouched = minimize_multistart(design, heated, schedule=SMALL, seed=4)
+    assert not untouched.unsaved
+    assert found.objective == pytest.approx(untouched.objective, rel=ROUNDING)
 
 
 @pytest.mark.parametrize("parameterization", starts.PARAMETERIZATIONS)

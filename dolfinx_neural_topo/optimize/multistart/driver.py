@@ -35,6 +35,7 @@ class Multistart:
         found: Every start and every promotion, in order, without vectors.
         history: Lowest objective so far after each evaluation on the full mesh.
         reason: Why the run ended, a sentence.
+        unsaved: True if a file could not be written (disk full), so that a killed run would repeat more.
     """
 
     objective: float
@@ -44,6 +45,7 @@ class Multistart:
     found: tuple[Found, ...]
     history: list[float]
     reason: str
+    unsaved: bool = False
 
     @property
     def evaluations(self) -> int:
@@ -227,6 +229,7 @@ class _Run:
         best = self.teams.fetch(min(full, key=lambda each: each.objective))
         assert best.arrays is not None
         rho_design = design.domain.expand(self.levels.order.local(best.arrays["x"]))
+        unwritten = self.teams.unwritten()
         history = np.minimum.accumulate([value for each in full for value in each.history])
         return Multistart(
             objective=best.objective,
@@ -235,5 +238,6 @@ class _Run:
             rho=design.rho_from_design(rho_design),
             found=tuple(self.found),
             history=[float(value) for value in history],
-            reason=self.found[-1].reason,
+            reason=f"{unwritten} {self.found[-1].reason}".strip(),
+            unsaved=bool(unwritten),
         )

@@ -45,6 +45,7 @@ class Teams:
         self._comms: list[MPI.Comm] = []
         self._holder: dict[tuple[int, int], int] = {}
         self._held: dict[tuple[int, int], dict[str, Array]] = {}
+        self._unwritten = ""
 
     def map(self, job: Job, before: Sequence[Found], costs: Sequence[float]) -> list[Found]:
         """Do a job for each of `before`, those excepted that an interrupted run has done already.
@@ -95,6 +96,10 @@ class Teams:
         arrays = self.comm.bcast(self._held.get(key), root=self._holder[key])
         return dataclasses.replace(found, arrays=arrays)
 
+    def unwritten(self) -> str:
+        """Return why a file could not be written, a sentence, or nothing. Note: Collective."""
+        return next(filter(None, self.comm.allgather(self._unwritten)), "")
+
     def destroy(self) -> None:
         """Free the groups and their problems, not that on all ranks. Note: Collective."""
         for num_groups, levels in self._problems.items():
@@ -131,7 +136,10 @@ class Teams:
             self._held[found.stage, found.start] = found.arrays
             path = self.path(found.stage, found.start)
             if path is not None:
-                found.write(path, self._fingerprint)
+                try:
+                    found.write(path, self._fingerprint)
+                except OSError as error:  # a full disk costs what a kill may cost, not what is in memory
+                    self._unwritten = f"{path} could not be written: {error.strerror or error}."
         return found.without_arrays()
 
     def _read(self, stage: int, before: Sequence[Found]) -> dict[int, Found]:

@@ -1,0 +1,180 @@
+"""Files that are whole or not there, folders with one writer, arrays from files that nobody vouches for."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import math
+import os
+import platform
+import re
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from dolfinx_neural_topo.errors import InputError
+
+
+def as_path(path: Any, name: str = "path", suffix: str | None = None) -> Path:
+    """Return an argument as a path.
+
+    Raises:
+        InputError: It is none, is empty, or ends otherwise than in `suffix`.
+    """
+    if not isinstance(path, str | os.PathLike) or not str(path) or "\0" in str(path):
+        raise InputError(f"{name} must be a path, got {path!r}")
+    path = Path(path)
+    if suffix is not None and path.suffix != suffix:
+        raise InputError(f"{name} must end in {suffix}, got {path.name!r}")
+    return path
+
+
+@contextmanager
+def in_a_sentence(path: Path) -> Iterator[None]:
+    """Turn what a system says about a path that cannot be written into an `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"path {path} cannot be written: {error.strerror or error}; choose another one"
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path, keep: Path | None = None) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of `path` when it is on disk; after a failure nothing changed.
+
+    Args:
+        path: File to replace; its folder is made. Another process may do the same: the last one wins.
+        keep: Where the file that was there goes.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            path.replace(keep)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)  # the renaming itself
+    finally:
+        os.close(directory)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left when they wrote to `path`."""
+    for file in path.parent.glob("*.tmp"):
+        process = re.fullmatch(re.escape(path.name) + r"\.(\d{1,9})\.tmp", file.name)
+        if process is None:
+            continue
+        try:
+            os.kill(int(process[1]), 0)
+        except ProcessLookupError:
+            file.unlink(missing_ok=True)
+        except PermissionError:  # it lives, and is another user's
+            pass
+
+
+@contextmanager
+def one_writer(folder: Path, kind: str, patience: float = 0.0) -> Iterator[None]:
+    """Make a folder and hold it for this process; the lock of a process that died is free.
+
+    Args:
+        folder: The folder.
+        kind: What writes to it, for messages: "run" or "study".
+        patience: Seconds to wait for another process that holds it.
+
+    Raises:
+        InputError: Another process holds it, or it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("ab+", buffering=0)
+    except OSError as error:
+        raise InputError(
+            f"the folder {folder} cannot be made or written to: {error.strerror}; choose another one"
+        ) from None
+    with lock:
+        try:
+            _lock(lock, patience)
+        except BlockingIOError:
+            lock.seek(0)
+            raise InputError(
+                f"another {kind} is writing to {folder} ({lock.read().decode().strip() or 'unknown'}); "
+                "wait for it, stop it, or choose another folder"
+            ) from None
+        except OSError as error:
+            raise InputError(f"the folder {folder} cannot be locked: {error.strerror}") from None
+        try:
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()} on {platform.node()}\n".encode())
+        except OSError as error:
+            raise InputError(
+                f"the folder {folder} cannot be written to: {error.strerror}; choose another one"
+            ) from None
+        yield
+
+
+def _lock(file: IO[bytes], patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.1)
+
+
+def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
+    """Read an .npz file: arrays of numbers, never a pickle, and no more than the file may hold.
+
+    Args:
+        path: File.
+        most: Bytes up to which an array is believed to be that large.
+
+    Raises:
+        OSError: There is no such file, or it cannot be read.
+        ValueError: Whatever else is wrong with it.
+    """
+    if not path.is_file():  # a pipe would keep the reader waiting
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {
+                info.filename.removesuffix(".npy"): _array(archive, info, most) for info in archive.infolist()
+            }
+    except OSError:
+        raise
+    except Exception as error:  # whatever a damaged file makes the libraries raise
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> np.ndarray:
+    if info.file_size > most + 2**16:  # the header comes on top
+        raise ValueError(f"{info.filename} claims {info.file_size} bytes")
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, _, dtype = headers[version](file)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize > info.file_size:
+        raise ValueError(f"{info.filename} is no array of numbers, or claims more than there is")
+    with archive.open(info) as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+        file.read()  # to the end, where the sum is checked
+        return array
