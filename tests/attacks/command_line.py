@@ -113,7 +113,7 @@ for arguments, says in (
 
 for arguments, says in (
     (("study",), "out|required"),
-    (("study", "--tasks", TASK, "--out", ""), "out"),
+    (("study", "--tasks", TASK, "--out", ""), "out|folder"),
     (("study", "--tasks", TASK, "--out", "/proc/nope"), "out|/proc"),
     (("study", "--tasks", TASK, "--out", "/dev/null"), "out|/dev/null"),
     (("study", "--tasks", "nope_*", "--out", "/tmp/attack-of-nothing"), "pattern|task"),

@@ -17,7 +17,7 @@ from attacks.checkpoints import run, written
 from attacks.world import Plate, comm, folder, minimize, nan, on_root
 
 t = Topic("checkpoints")
-SAYS = "checkpoint|damaged|truncated|belongs"
+SAYS = r"checkpoint|damaged|truncated|belongs|run\.npz"
 
 
 def damage(change, both=True):

@@ -141,7 +141,7 @@ t.values(
     "path",
     lambda v: dnt.io.read_mesh(v, comm),
     ["", 3, None, "no_such.msh", "/", "/proc/self/mem", b"a", "a\0b", "/dev/null"],
-    says="path|mesh",
+    says="path|mesh|cannot be read",
 )
 t.refuse("read_mesh on another path on one rank", "path|mesh|rank", lambda: other_path(), ranks=(2, 3))
 t.values("read_mesh", "comm", lambda v: dnt.io.read_mesh(file(msh(SQUARE, TWO)), v), [None, 3, "world"])
