@@ -19,6 +19,7 @@
 
 # %%
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,14 +114,14 @@ class AugmentedLagrangian:
     def evaluate(self, x, gradient=True):
         evaluation = self.variables.evaluate(x, gradient)
         force = max(0.0, self.multiplier + self.mu * evaluation.constraints[0])
-        evaluation.value /= self.scale
+        value, slope = evaluation.value / self.scale, evaluation.gradient
         if force > 0.0:
-            evaluation.value += force**2 / (2.0 * self.mu)
+            value += force**2 / (2.0 * self.mu)
         if gradient:
             row = evaluation.constraint_gradients[0]
-            evaluation.gradient = (evaluation.gradient / self.scale + force * row).astype(x.dtype)
-        evaluation.constraints, evaluation.constraint_gradients = np.empty(0), np.empty((0, len(x)))
-        return evaluation
+            slope = (slope / self.scale + force * row).astype(x.dtype)
+        none = {"constraints": np.empty(0), "constraint_gradients": np.empty((0, len(x)))}
+        return replace(evaluation, value=value, gradient=slope, **none)
 
 
 network = NeuralDesign(design, LeanCNN((64, 64), seed=0), SampledTransfer(domain, (64, 64)))

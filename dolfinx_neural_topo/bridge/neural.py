@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -100,12 +101,13 @@ class NeuralDesign:
             logits = output.to("cpu", torch.float64)
         self.objective.check(logits)
         evaluation = self.objective.evaluate(logits.detach().numpy(), gradient)
-        if gradient:
-            rows = [evaluation.gradient, *evaluation.constraint_gradients]
-            gradients = [self._pull_to_weights(logits, row, last=row is rows[-1]) for row in rows]
-            evaluation.gradient = gradients[0]
-            evaluation.constraint_gradients = np.array(gradients[1:]).reshape(len(rows) - 1, len(x))
-        return evaluation
+        if not gradient:
+            return evaluation
+        rows = [evaluation.gradient, *evaluation.constraint_gradients]
+        first, *others = [self._pull_to_weights(logits, row, last=row is rows[-1]) for row in rows]
+        return replace(
+            evaluation, gradient=first, constraint_gradients=np.array(others).reshape(len(others), len(x))
+        )
 
     @property
     def cell_index(self) -> np.ndarray:

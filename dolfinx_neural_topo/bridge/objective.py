@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
@@ -108,9 +110,12 @@ class TopologyObjective:
         transfer = self.transfer
         evaluation = self.design.evaluate_logits(transfer.apply(logits), gradient)
         if gradient:
-            evaluation.gradient = transfer.apply_transpose(evaluation.gradient)
             rows = [transfer.apply_transpose(row) for row in evaluation.constraint_gradients]
-            evaluation.constraint_gradients = np.array(rows).reshape(len(rows), *transfer.shape)
+            evaluation = replace(
+                evaluation,
+                gradient=transfer.apply_transpose(evaluation.gradient),
+                constraint_gradients=np.array(rows).reshape(len(rows), *transfer.shape),
+            )
         self.last = evaluation
         return evaluation
 

@@ -1,5 +1,6 @@
 """Density stages on owned cells: design domain, filters, volume-constrained sigmoid, projection (layer 2)."""
 
+from dolfinx_neural_topo.density.chain import Chain, Stage
 from dolfinx_neural_topo.density.cone import ConeFilter
 from dolfinx_neural_topo.density.design import Design
 from dolfinx_neural_topo.density.domain import DesignDomain, SymmetryPlane
@@ -9,10 +10,12 @@ from dolfinx_neural_topo.density.helmholtz import HelmholtzFilter
 from dolfinx_neural_topo.density.pooling import PMeanPooling, PooledFunctional
 from dolfinx_neural_topo.density.projection import HeavisideProjection, ThreeFieldProjection
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
-from dolfinx_neural_topo.density.volume import LinearVolume, ProjectedVolume
+from dolfinx_neural_topo.density.volume import ChainVolume, LinearVolume
 
 __all__ = [
     "CellGrid",
+    "Chain",
+    "ChainVolume",
     "ConeFilter",
     "Design",
     "DesignDomain",
@@ -22,7 +25,7 @@ __all__ = [
     "LinearVolume",
     "PMeanPooling",
     "PooledFunctional",
-    "ProjectedVolume",
+    "Stage",
     "SymmetryPlane",
     "ThreeFieldProjection",
     "VolumeConstrainedSigmoid",

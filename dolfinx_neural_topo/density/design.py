@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo.density.chain import Chain, Stage
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.density.evaluation import Evaluation
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
-from dolfinx_neural_topo.density.volume import constrained_volume
+from dolfinx_neural_topo.density.volume import chain_volume
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.physics.algebra import num_solves, settle
 
 
 class Design:
-    """A density-based design problem: functional, domain, filter and projection.
+    """A density-based design problem: functional, domain and the stages of the density.
 
-        rho_design -> filter -> rho_filtered -> projection -> rho -> functional
+        rho_design -> filter -> manufacturing -> rho_filtered -> projection -> rho -> functional
+
+    Manufacturing comes before the projection because what it demands (nothing without support, no undercut)
+    then holds at every threshold, for an eroded or dilated density too.
 
     As variables of an optimizer, x is `rho_design` on owned design cells, with bounds 0 and 1 and the volume
     as first constraint: volume / allowed volume - 1 <= 0. From logits it is met by construction instead.
@@ -29,7 +34,9 @@ class Design:
         functional: Objective.
         domain: Design domain.
         filter: Filter or None.
+        manufacturing: Stages between filter and projection.
         projection: Projection or None.
+        chain: All stages in order.
         constraints: Pairs (functional, bound), each held as functional / bound - 1 <= 0.
         volume_is_a_choice: Whether logits may use less than the volume allowed.
         distributed: True: x holds this rank's part.
@@ -41,6 +48,7 @@ class Design:
             the domain its value is counted once for every mirror image.
         domain: Design domain.
         filter: `ConeFilter`, `HelmholtzFilter` or None.
+        manufacturing: Stages that make the density one that can be made, in this order.
         projection: `HeavisideProjection`, `ThreeFieldProjection` or None.
         constrain: "physical" holds the volume of rho, "design" that of rho_design.
         volume: From logits, hold the allowed volume "exactly", or let them use "at most" that much: where
@@ -49,7 +57,8 @@ class Design:
             images are not counted.
 
     Raises:
-        InputError: An unknown `constrain`, a filter of another domain, or a bound that is not positive.
+        InputError: An unknown `constrain`, a stage of another domain, a volume that no density of these
+            stages has, or a bound that is not positive.
 
     Note: Collective.
     """
@@ -64,6 +73,7 @@ class Design:
         domain: DesignDomain,
         *,
         filter=None,
+        manufacturing: Sequence[Stage] = (),
         projection=None,
         constrain: str = "physical",
         volume: str = "exactly",
@@ -73,8 +83,11 @@ class Design:
             raise InputError(f'constrain must be "physical" or "design", got {constrain!r}')
         if volume not in ("exactly", "at most"):
             raise InputError(f'volume must be "exactly" or "at most", got {volume!r}')
-        if filter is not None and filter.domain is not domain:
-            raise InputError("filter must be made for the domain of this design, it was made for another one")
+        for name, stages in (("filter", [filter]), ("manufacturing", manufacturing)):
+            if any(getattr(stage, "domain", domain) is not domain for stage in stages):
+                raise InputError(
+                    f"{name} must be made for the domain of this design, it was made for another one"
+                )
         for _, bound in constraints:
             if not bound > 0.0:
                 raise InputError(
@@ -84,10 +97,13 @@ class Design:
         self.functional = functional
         self.domain = domain
         self.filter = filter
+        self.manufacturing = tuple(manufacturing)
         self.projection = projection
         self.constraints = tuple(constraints)
         self.constrain, self.volume_is_a_choice = constrain, volume == "at most"
-        self._volume = constrained_volume(domain, filter, projection, constrain)
+        self.chain = Chain([filter, *manufacturing, projection])
+        self._unprojected = Chain([filter, *manufacturing])
+        self._volume = chain_volume(domain, self.chain if constrain == "physical" else Chain([]))
         self._sigmoid = VolumeConstrainedSigmoid(domain, volume=self._volume, at_most=self.volume_is_a_choice)
 
     def on(self, functional, domain: DesignDomain) -> Design:
@@ -103,6 +119,7 @@ class Design:
             functional,
             domain,
             filter=None if self.filter is None else self.filter.on(domain),
+            manufacturing=[stage.on(domain) for stage in self.manufacturing],
             projection=self.projection,
             constrain=self.constrain,
             volume="at most" if self.volume_is_a_choice else "exactly",
@@ -131,23 +148,25 @@ class Design:
         domain = self.domain
         rho_design = domain.expand(x)
         evaluation = self.evaluate_density(rho_design, gradient)
-        evaluation.constraints = np.concatenate([[self.volume_constraint(x)], evaluation.constraints])
-        if gradient:
-            volume_gradient = self._volume.weights(rho_design) / self._allowed_volume
-            rows = np.vstack([volume_gradient, evaluation.constraint_gradients])
-            evaluation.gradient = evaluation.gradient[domain.design]
-            evaluation.constraint_gradients = rows[:, domain.design]
-        return evaluation
+        constraints = np.concatenate([[self.volume_constraint(x)], evaluation.constraints])
+        if not gradient:
+            return replace(evaluation, constraints=constraints)
+        _, weights = self._volume.value_and_weights(rho_design)
+        rows = np.vstack([weights / self._allowed_volume, evaluation.constraint_gradients])
+        return replace(
+            evaluation,
+            gradient=evaluation.gradient[domain.design],
+            constraints=constraints,
+            constraint_gradients=rows[:, domain.design],
+        )
 
     def volume_constraint(self, x: np.ndarray) -> float:
         """Return the first constraint, volume / allowed volume - 1, at rho_design on owned design cells.
 
         Note: Collective.
         """
-        rho_design = self.domain.expand(x)
-        local, _ = self._volume.local_sums(rho_design, np.zeros_like(rho_design))
-        volume = self.domain.solid_volume + float(sum_replicated(self.comm, local))
-        return volume / self._allowed_volume - 1.0
+        material = sum_replicated(self.comm, self._volume.value(self.domain.expand(x)))
+        return (self.domain.solid_volume + float(material)) / self._allowed_volume - 1.0
 
     def evaluate_logits(self, logits: np.ndarray, gradient: bool = True) -> Evaluation:
         """Evaluate the objective and further constraints at the density that logits stand for.
@@ -164,11 +183,14 @@ class Design:
         """
         rho_design = self.design_from_logits(logits)
         evaluation = self.evaluate_density(rho_design, gradient)
-        if gradient:
-            evaluation.gradient = self.pullback_logits(evaluation.gradient, logits, rho_design)
-            rows = [self.pullback_logits(row, logits, rho_design) for row in evaluation.constraint_gradients]
-            evaluation.constraint_gradients = np.array(rows).reshape(len(rows), len(logits))
-        return evaluation
+        if not gradient:
+            return evaluation
+        rows = [self.pullback_logits(row, logits, rho_design) for row in evaluation.constraint_gradients]
+        return replace(
+            evaluation,
+            gradient=self.pullback_logits(evaluation.gradient, logits, rho_design),
+            constraint_gradients=np.array(rows).reshape(len(rows), len(logits)),
+        )
 
     def evaluate_density(self, rho_design: np.ndarray, gradient: bool = True) -> Evaluation:
         """Evaluate the objective and further constraints at a density.
@@ -183,29 +205,30 @@ class Design:
 
         Note: Collective.
         """
-        rho_filtered = self._filtered(rho_design)
-        value, slope = self._worst_case(rho_filtered, gradient)
-        rho = self._projected(rho_filtered)
+        domain = self.domain
+        fields = self._unprojected.fields(rho_design)
+        realizations = [chain.fields(fields[-1]) for chain in self._realizations]
+        value, slope = self._worst_case(realizations, gradient)
+        *_, blueprint = realizations
         values, rows = [], []
         for functional, bound in self.constraints:
-            if gradient:
-                level, dg_drho = functional.value_and_gradient(rho)
-                rows.append(self._unfiltered(_before(self.projection, dg_drho, rho_filtered, rho)) / bound)
-            else:
-                level = functional.value(rho)
+            level, dg_drho = _value(functional, blueprint[-1], gradient)
             values.append(level / bound - 1.0)
+            if gradient:
+                dg_dfiltered = self._realizations[-1].pullback(dg_drho, blueprint)
+                rows.append(self._unprojected.pullback(dg_dfiltered, fields) / bound)
         return Evaluation(
-            value=self.domain.num_copies * value,
-            gradient=self.domain.num_copies * self._unfiltered(slope) if gradient else None,
+            value=domain.num_copies * value,
+            gradient=domain.num_copies * self._unprojected.pullback(slope, fields) if gradient else None,
             constraints=np.array(values),
-            constraint_gradients=np.array(rows).reshape(len(rows), len(rho)) if gradient else None,
+            constraint_gradients=np.array(rows).reshape(len(rows), len(rho_design)) if gradient else None,
             rho_design=rho_design,
-            rho=rho,
-            volume=self.volume(rho),
+            rho=blueprint[-1],
+            volume=self.volume(blueprint[-1]),
         )
 
     def rho_from_design(self, rho_design: np.ndarray) -> np.ndarray:
-        """Filter and project a density (to the blueprint, where there are three fields).
+        """Apply all stages to a density (to the blueprint, where there are three fields).
 
         Args:
             rho_design: Owned values, shape (num_owned_cells,).
@@ -215,17 +238,14 @@ class Design:
 
         Note: Collective.
         """
-        return self._projected(self._filtered(rho_design))
+        return self.chain.apply(rho_design)
 
     def pullback_density(self, dJ_drho: np.ndarray, rho_design: np.ndarray) -> np.ndarray:
         """Gradient with respect to rho_design from one with respect to rho: transpose of `rho_from_design`.
 
         Note: Collective.
         """
-        if self.projection is not None:
-            rho_filtered = self._filtered(rho_design)
-            dJ_drho = self.projection.pullback(dJ_drho, rho_filtered, self._projected(rho_filtered))
-        return self._unfiltered(dJ_drho)
+        return self.chain.pullback(dJ_drho, self.chain.fields(rho_design))
 
     def design_from_logits(self, logits: np.ndarray) -> np.ndarray:
         """Map owned logits to rho_design with the volume allowed (see `VolumeConstrainedSigmoid`).
@@ -305,31 +325,24 @@ class Design:
     def _allowed_volume(self) -> float:
         return self.domain.volume_fraction * (self.domain.design_volume + self.domain.solid_volume)
 
-    def _worst_case(self, rho_filtered: np.ndarray, gradient: bool) -> tuple[float, Any]:
-        """Largest objective over the projection's realizations, and its gradient by rho_filtered."""
-        projections = (None,) if self.projection is None else self.projection.realizations
+    @property
+    def _realizations(self) -> tuple[Chain, ...]:
+        """What may become of rho_filtered, the blueprint last."""
+        if self.projection is None:
+            return (Chain([]),)
+        return tuple(Chain([projection]) for projection in self.projection.realizations)
+
+    def _worst_case(self, realizations: list[list[np.ndarray]], gradient: bool) -> tuple[float, Any]:
+        """Largest objective over the realizations of rho_filtered, and its gradient by rho_filtered."""
         values, slopes = [], []
-        for projection in projections:
-            rho = rho_filtered if projection is None else projection.apply(rho_filtered)
-            if gradient:
-                value, dJ_drho = self.functional.value_and_gradient(rho)
-                slopes.append(_before(projection, dJ_drho, rho_filtered, rho))
-            else:
-                value = self.functional.value(rho)
+        for chain, fields in zip(self._realizations, realizations, strict=True):
+            value, dJ_drho = _value(self.functional, fields[-1], gradient)
             values.append(value)
+            slopes.append(chain.pullback(dJ_drho, fields) if gradient else None)
         worst = int(np.argmax(values))  # the first NaN, if there is one
-        return values[worst], slopes[worst] if gradient else None
-
-    def _filtered(self, rho_design: np.ndarray) -> np.ndarray:
-        return rho_design if self.filter is None else self.filter.apply(rho_design)
-
-    def _unfiltered(self, gradient: np.ndarray) -> np.ndarray:
-        return gradient if self.filter is None else self.filter.apply_transpose(gradient)
-
-    def _projected(self, rho_filtered: np.ndarray) -> np.ndarray:
-        return rho_filtered if self.projection is None else self.projection.apply(rho_filtered)
+        return values[worst], slopes[worst]
 
 
-def _before(projection, gradient: np.ndarray, rho_filtered: np.ndarray, rho: np.ndarray) -> np.ndarray:
-    """Gradient with respect to the density before a projection, which may be None."""
-    return gradient if projection is None else projection.pullback(gradient, rho_filtered, rho)
+def _value(functional, rho: np.ndarray, gradient: bool) -> tuple[float, Any]:
+    """Value of a functional, and its gradient or None."""
+    return functional.value_and_gradient(rho) if gradient else (functional.value(rho), None)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 
-@dataclass
+@dataclass(frozen=True)
 class Evaluation:
-    """What one evaluation of a design gives.
+    """What one evaluation of a design gives: a value, which a layer above replaces by one of its own.
 
     Attributes:
         value: Objective.

@@ -38,7 +38,7 @@ class VolumeConstrainedSigmoid:
         domain: Design domain.
         weights: The volume as weights of owned cells, shape (num_owned_cells,), not negative; default the
             cell volumes. H^T v constrains the volume after a filter H.
-        volume: The volume as an object (`ProjectedVolume`), where it is not linear in the density.
+        volume: The volume as an object (`ChainVolume`), where it is not linear in the density.
         at_most: Whether less volume than the target is allowed.
 
     Raises:
@@ -99,7 +99,8 @@ class VolumeConstrainedSigmoid:
             rho_design[domain.design] = rho
             slope = np.zeros(domain.num_owned_cells)
             slope[domain.design] = rho * (1.0 - rho)
-            value, derivative = sum_replicated(domain.comm, self.volume.local_sums(rho_design, slope))
+            value, weights = self.volume.value_and_weights(rho_design)
+            value, derivative = sum_replicated(domain.comm, [value, weights @ slope])
             return value / self.volume.capacity, derivative / self.volume.capacity
 
         newton(mean, 0.0, fraction)
@@ -120,7 +121,7 @@ class VolumeConstrainedSigmoid:
         """
         slope = rho_design * (1.0 - rho_design)
         slope[~self.domain.design] = 0.0
-        weights = self.volume.weights(rho_design)
+        _, weights = self.volume.value_and_weights(rho_design)
         gain, norm = sum_replicated(self.domain.comm, [dJ_drho_design @ slope, weights @ slope])
         if norm == 0.0:  # every cell is saturated: nothing moves
             return np.zeros_like(slope)

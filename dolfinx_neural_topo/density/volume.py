@@ -7,7 +7,9 @@ from typing import Protocol
 import numpy as np
 
 from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo.density.chain import Chain
 from dolfinx_neural_topo.density.domain import DesignDomain
+from dolfinx_neural_topo.errors import InputError
 
 
 class Volume(Protocol):
@@ -21,11 +23,11 @@ class Volume(Protocol):
     capacity: float
     guess_weights: np.ndarray
 
-    def local_sums(self, rho_design: np.ndarray, direction: np.ndarray) -> tuple[float, float]:
-        """Summands of this rank: the volume, and its derivative in a direction (zero on passive cells)."""
+    def value(self, rho_design: np.ndarray) -> float:
+        """Summand of this rank."""
 
-    def weights(self, rho_design: np.ndarray) -> np.ndarray:
-        """Derivative of the volume by rho_design on owned cells, zero on passive ones."""
+    def value_and_weights(self, rho_design: np.ndarray) -> tuple[float, np.ndarray]:
+        """Summand of this rank, and the derivative of the volume on owned cells, zero on passive ones."""
 
 
 class LinearVolume:
@@ -39,71 +41,72 @@ class LinearVolume:
     """
 
     def __init__(self, domain: DesignDomain, weights: np.ndarray):
-        self._weights = np.where(domain.design, weights, 0.0)
-        self.guess_weights = self._weights
-        self.capacity = float(sum_replicated(domain.comm, self._weights.sum()))
+        self.guess_weights = np.where(domain.design, weights, 0.0)
+        self.capacity = float(sum_replicated(domain.comm, self.guess_weights.sum()))
 
-    def local_sums(self, rho_design: np.ndarray, direction: np.ndarray) -> tuple[float, float]:
-        """Summands of this rank: the volume, and its derivative in a direction."""
-        return self._weights @ rho_design, self._weights @ direction
+    def value(self, rho_design: np.ndarray) -> float:
+        """Summand of this rank."""
+        return self.guess_weights @ rho_design
 
-    def weights(self, rho_design: np.ndarray) -> np.ndarray:
-        """Derivative of the volume by rho_design on owned cells: constant."""
-        return self._weights
-
-
-class ProjectedVolume:
-    """Volume after filter and projection: sum_i v_i P(H rho_design)_i over design cells.
-
-    Args:
-        domain: Design domain.
-        filter: Linear filter H, or None.
-        projection: Projection P.
-    """
-
-    def __init__(self, domain: DesignDomain, filter, projection):
-        self._volumes = np.where(domain.design, domain.cell_volumes, 0.0)
-        self._filter = filter
-        self._projection = projection
-        self.guess_weights = self._volumes
-        self.capacity = domain.design_volume
-
-    def local_sums(self, rho_design: np.ndarray, direction: np.ndarray) -> tuple[float, float]:
-        """Summands of this rank: the volume, and its derivative in a direction.
-
-        Note: Collective.
-        """
-        rho_filtered, slope = rho_design, direction
-        if self._filter is not None:
-            rho_filtered, slope = self._filter.apply(rho_design), self._filter.apply(direction)
-        rho = self._projection.apply(rho_filtered)
-        return self._volumes @ rho, self._projection.pullback(self._volumes, rho_filtered, rho) @ slope
-
-    def weights(self, rho_design: np.ndarray) -> np.ndarray:
-        """Derivative of the volume by rho_design on owned cells.
-
-        Note: Collective.
-        """
-        rho_filtered = rho_design if self._filter is None else self._filter.apply(rho_design)
-        rho = self._projection.apply(rho_filtered)
-        slope = self._projection.pullback(self._volumes, rho_filtered, rho)
-        return slope if self._filter is None else self._filter.apply_transpose(slope)
+    def value_and_weights(self, rho_design: np.ndarray) -> tuple[float, np.ndarray]:
+        """Summand of this rank, and the derivative: constant."""
+        return self.value(rho_design), self.guess_weights
 
 
-def constrained_volume(domain: DesignDomain, filter, projection, constrain: str) -> Volume:
-    """Return the volume that a design holds.
+class ChainVolume:
+    """Volume after a chain C of stages: sum_i v_i C(rho_design)_i over design cells.
 
     Args:
         domain: Design domain.
-        filter: Filter or None.
-        projection: Projection or None.
-        constrain: "design" for the volume of rho_design, "physical" for that of rho.
+        chain: The stages.
+
+    Raises:
+        InputError: The stages leave too little or too much material at any density: what they do to passive
+            cells' surroundings (an overhang above void cells, casting below solid ones) forbids the volume.
 
     Note: Collective.
     """
+
+    def __init__(self, domain: DesignDomain, chain: Chain):
+        self._chain = chain
+        self._design = domain.design
+        self.guess_weights = np.where(domain.design, domain.cell_volumes, 0.0)
+        least, most = sum_replicated(
+            domain.comm, [self.value(domain.expand(0.0)), self.value(domain.expand(1.0))]
+        )
+        self.capacity = float(most)
+        if not least < domain.target_volume < most:
+            whole = domain.design_volume + domain.solid_volume
+            low, high = (least + domain.solid_volume) / whole, (most + domain.solid_volume) / whole
+            raise InputError(
+                f"volume_fraction must lie in ({low:.6g}, {high:.6g}) with these stages of the density and "
+                f"these solid and void cells, got {domain.volume_fraction}"
+            )
+
+    def value(self, rho_design: np.ndarray) -> float:
+        """Summand of this rank.
+
+        Note: Collective.
+        """
+        return self.guess_weights @ self._chain.apply(rho_design)
+
+    def value_and_weights(self, rho_design: np.ndarray) -> tuple[float, np.ndarray]:
+        """Summand of this rank, and the derivative of the volume on owned cells.
+
+        Note: Collective.
+        """
+        fields = self._chain.fields(rho_design)
+        weights = self._chain.pullback(self.guess_weights, fields)
+        return self.guess_weights @ fields[-1], np.where(self._design, weights, 0.0)
+
+
+def chain_volume(domain: DesignDomain, chain: Chain) -> Volume:
+    """Return the volume after a chain of stages, as weights where all of them are linear.
+
+    Note: Collective.
+    """
+    if not chain.is_linear:
+        return ChainVolume(domain, chain)
     volumes = np.where(domain.design, domain.cell_volumes, 0.0)
-    if constrain == "physical" and projection is not None:
-        return ProjectedVolume(domain, filter, projection)
-    if constrain == "physical" and filter is not None:
-        volumes = filter.apply_transpose(volumes)
-    return LinearVolume(domain, volumes)
+    anywhere = [volumes] * (len(chain.stages) + 1)  # linear stages ignore the point
+    return LinearVolume(domain, chain.pullback(volumes, anywhere))

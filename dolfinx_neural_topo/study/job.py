@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,10 +166,12 @@ class MeanVolume:
         """Evaluate the design. Note: Collective."""
         evaluation = self._design.evaluate(x, gradient)
         allowed = self._design.domain.volume_fraction
-        evaluation.constraints = allowed * evaluation.constraints
-        if evaluation.constraint_gradients is not None:
-            evaluation.constraint_gradients = allowed * evaluation.constraint_gradients
-        return evaluation
+        rows = evaluation.constraint_gradients
+        return replace(
+            evaluation,
+            constraints=allowed * evaluation.constraints,
+            constraint_gradients=None if rows is None else allowed * rows,
+        )
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._design, name)

@@ -3,9 +3,10 @@ import pytest
 from density_cases import MESHES, comm, dot, gathered, make_domain, rectangle, seeded, taylor_orders
 
 from dolfinx_neural_topo.density import (
+    Chain,
+    ChainVolume,
     ConeFilter,
     HeavisideProjection,
-    ProjectedVolume,
     VolumeConstrainedSigmoid,
     _root,
     sigmoid,
@@ -95,11 +96,11 @@ def volumes(domain):
         "design": (VolumeConstrainedSigmoid(domain), lambda rho: rho),
         "filtered": (VolumeConstrainedSigmoid(domain, weights), cone.apply),
         "projected": (
-            VolumeConstrainedSigmoid(domain, volume=ProjectedVolume(domain, cone, step)),
+            VolumeConstrainedSigmoid(domain, volume=ChainVolume(domain, Chain([cone, step]))),
             lambda rho: step.apply(cone.apply(rho)),
         ),
         "projected-only": (
-            VolumeConstrainedSigmoid(domain, volume=ProjectedVolume(domain, None, step)),
+            VolumeConstrainedSigmoid(domain, volume=ChainVolume(domain, Chain([step]))),
             step.apply,
         ),
     }
@@ -134,7 +135,7 @@ def test_gradient_is_that_of_the_implicit_function(kind, name):
 def test_projected_volume_in_ten_reductions(beta, volume_fraction, count_reductions):
     domain = make_domain(rectangle(comm, 40, 25), volume_fraction=volume_fraction)
     cone, step = ConeFilter(domain, 2.0), HeavisideProjection(beta)
-    stage = VolumeConstrainedSigmoid(domain, volume=ProjectedVolume(domain, cone, step))
+    stage = VolumeConstrainedSigmoid(domain, volume=ChainVolume(domain, Chain([cone, step])))
     x = domain.midpoints
     for logits in (seeded(domain, 4, -2.0, 2.0), 3.0 * np.sin(0.3 * x[:, 0]) * np.cos(0.4 * x[:, 1])):
         count_reductions.clear()
@@ -172,7 +173,7 @@ def test_logits_of_the_wrong_shape_on_one_rank():
 
 def test_weights_and_volume_exclude_each_other():
     domain = make_domain(rectangle(comm))
-    volume = ProjectedVolume(domain, None, HeavisideProjection(2.0))
+    volume = ChainVolume(domain, Chain([HeavisideProjection(2.0)]))
     with pytest.raises(InputError, match="exclude each other"):
         VolumeConstrainedSigmoid(domain, domain.cell_volumes, volume=volume)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -173,8 +174,7 @@ def test_a_continued_run_is_in_the_right_stage(folder):
 
         def scaled(x):
             found = exact(x)
-            found.value, found.gradient = bars.factor * found.value, bars.factor * found.gradient
-            return found
+            return replace(found, value=bars.factor * found.value, gradient=bars.factor * found.gradient)
 
         bars.exact = scaled
         stages = Continuation(bars, [(0, 1.0), (4, 2.0), (8, 4.0)], attribute="factor")

@@ -3,6 +3,7 @@
 import io
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,21 +165,17 @@ def test_steps_show_the_point_that_was_evaluated():
 
 
 def _nan_value(bars, x):
-    found = bars.exact(x)
-    found.value = float("nan")
-    return found
+    return replace(bars.exact(x), value=float("nan"))
 
 
 def _inf_constraint(bars, x):
-    found = bars.exact(x)
-    found.constraints = np.array([np.inf])
-    return found
+    return replace(bars.exact(x), constraints=np.array([np.inf]))
 
 
 def _nan_gradient_on_one_rank(bars, x):
     found = bars.exact(x)
     if bars.comm.rank == bars.comm.size - 1:
-        found.gradient = np.full(len(x), np.nan)
+        return replace(found, gradient=np.full(len(x), np.nan))
     return found
 
 
@@ -253,8 +250,7 @@ class Scaled(Bars):
 
     def exact(self, x):
         found = super().exact(x)
-        found.value, found.gradient = self.factor * found.value, self.factor * found.gradient
-        return found
+        return replace(found, value=self.factor * found.value, gradient=self.factor * found.gradient)
 
 
 def test_continuation_sets_values_tells_the_method_and_restarts_the_best():

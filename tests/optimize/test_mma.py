@@ -1,5 +1,7 @@
 """MMA and GCMMA: Svanberg's test problems, known optima, NLopt, several constraints, any number of ranks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import ufl
@@ -252,9 +254,8 @@ def test_redundant_and_inactive_constraints():
     def thrice(x):
         found = once(x)
         slope = found.constraint_gradients[0]
-        found.constraints = np.array([found.constraints[0], found.constraints[0], found.constraints[0] - 5])
-        found.constraint_gradients = np.array([slope, slope, slope])
-        return found
+        levels = found.constraints[0] - np.array([0.0, 0.0, 5.0])
+        return replace(found, constraints=levels, constraint_gradients=np.array([slope, slope, slope]))
 
     bars.exact = thrice
     result = minimize(bars, MMA(), evaluations=60)
@@ -270,8 +271,7 @@ def test_a_failure_halves_the_step():
 
 
 def _nan(found):
-    found.value = float("nan")
-    return found
+    return replace(found, value=float("nan"))
 
 
 @pytest.mark.parametrize(

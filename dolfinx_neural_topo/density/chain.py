@@ -1,0 +1,67 @@
+"""Stages of the density one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import numpy as np
+
+
+class Stage(Protocol):
+    """A map of densities on owned cells, with its transposed derivative.
+
+    A linear stage ignores the point x, y of its pullback and says so by offering `apply_transpose` too.
+    """
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """Map owned values, shape (num_owned_cells,)."""
+
+    def pullback(self, dJ_dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Gradient with respect to x from one with respect to y = apply(x)."""
+
+
+class Chain:
+    """Stages one after the other; without any, the identity.
+
+    Attributes:
+        stages: The stages in the order in which they are applied.
+
+    Args:
+        stages: Stages; None stands for no stage.
+    """
+
+    def __init__(self, stages: Iterable[Stage | None]):
+        self.stages = tuple(stage for stage in stages if stage is not None)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether all stages are linear."""
+        return all(hasattr(stage, "apply_transpose") for stage in self.stages)
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """Apply all stages to owned values, shape (num_owned_cells,). Note: Collective."""
+        return self.fields(x)[-1]
+
+    def fields(self, x: np.ndarray) -> list[np.ndarray]:
+        """Apply all stages; return x and what each stage makes of it, in order.
+
+        Note: Collective.
+        """
+        fields = [x]
+        for stage in self.stages:
+            fields.append(stage.apply(fields[-1]))
+        return fields
+
+    def pullback(self, dJ_dy: np.ndarray, fields: list[np.ndarray]) -> np.ndarray:
+        """Gradient with respect to the first of the fields from one with respect to the last.
+
+        Args:
+            dJ_dy: Owned values, shape (num_owned_cells,).
+            fields: What `fields` returned.
+
+        Note: Collective.
+        """
+        for k in reversed(range(len(self.stages))):
+            dJ_dy = self.stages[k].pullback(dJ_dy, fields[k], fields[k + 1])
+        return dJ_dy
