@@ -7,12 +7,14 @@ from dolfinx_neural_topo.density.domain import DesignDomain, SymmetryPlane
 from dolfinx_neural_topo.density.evaluation import Evaluation
 from dolfinx_neural_topo.density.grid import CellGrid
 from dolfinx_neural_topo.density.helmholtz import HelmholtzFilter
+from dolfinx_neural_topo.density.manufacturing import Casting, Extrusion, OverhangFilter
 from dolfinx_neural_topo.density.pooling import PMeanPooling, PooledFunctional
 from dolfinx_neural_topo.density.projection import HeavisideProjection, ThreeFieldProjection
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
 from dolfinx_neural_topo.density.volume import ChainVolume, LinearVolume
 
 __all__ = [
+    "Casting",
     "CellGrid",
     "Chain",
     "ChainVolume",
@@ -20,9 +22,11 @@ __all__ = [
     "Design",
     "DesignDomain",
     "Evaluation",
+    "Extrusion",
     "HeavisideProjection",
     "HelmholtzFilter",
     "LinearVolume",
+    "OverhangFilter",
     "PMeanPooling",
     "PooledFunctional",
     "Stage",
