@@ -75,7 +75,7 @@ class ChainVolume:
             domain.comm, [self.value(domain.expand(0.0)), self.value(domain.expand(1.0))]
         )
         self.capacity = float(most)
-        if not least < domain.target_volume < most:
+        if not least < domain.target_volume <= most * (1.0 + 1e-12):
             whole = domain.design_volume + domain.solid_volume
             low, high = (least + domain.solid_volume) / whole, (most + domain.solid_volume) / whole
             raise InputError(
