@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,6 +19,9 @@ class Stage(Protocol):
 
     def pullback(self, dJ_dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Gradient with respect to x from one with respect to y = apply(x)."""
+
+    def on(self, domain: Any) -> Any:
+        """Return the same stage on another domain (filters and manufacturing only)."""
 
 
 class Chain:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dolfinx
 import numpy as np
 from mpi4py import MPI
@@ -147,7 +149,7 @@ class CellGrid:
             return None
         comm = self.comm if comm is None else comm
         kind = self.mesh.topology.cell_type
-        corners = [corner[: len(counts)].tolist() for corner in self._corners]
+        corners: list[Any] = [corner[: len(counts)] for corner in self._corners]
         create = dolfinx.mesh.create_rectangle if len(counts) == 2 else dolfinx.mesh.create_box
         return create(comm, corners, [int(n) for n in counts // factor], kind)
 

@@ -49,10 +49,10 @@ def _block_motions(V: fem.FunctionSpace) -> tuple[list[str], np.ndarray]:
     if x is None:  # its constants are no vectors of equal entries
         return [], np.zeros((num_owned * block_size, 0))
     count = dofmap.index_map.size_global
-    x = x - sum_replicated(V.mesh.comm, x.sum(axis=0)) / count
+    centred = x - sum_replicated(V.mesh.comm, x.sum(axis=0)) / count
     for k, (i, j) in enumerate(rotations):
-        modes[:, i, block_size + k] = -x[:, j]
-        modes[:, j, block_size + k] = x[:, i]
+        modes[:, i, block_size + k] = -centred[:, j]
+        modes[:, j, block_size + k] = centred[:, i]
         names.append(f"rotation in the {'xyz'[min(i, j)]}{'xyz'[max(i, j)]} plane")
     return names, modes.reshape(num_owned * block_size, modes.shape[2])
 

@@ -245,6 +245,6 @@ def test_a_stage_of_another_domain_or_a_volume_out_of_reach():
     domain, other = make_domain(rectangle(comm)), make_domain(rectangle(comm))
     with pytest.raises(InputError, match="manufacturing must be made for the domain"):
         Design(Polynomial(domain), domain, manufacturing=[Extrusion(other, (0, 1))])
-    hollow = make_domain(rectangle(comm), volume_fraction=0.5, void=lambda x: (x[1] < 7.0) & (x[1] > 1.0))
+    hollow = make_domain(rectangle(comm), volume_fraction=0.6, void=lambda x: (x[1] < 7.0) & (x[1] > 1.0))
     with pytest.raises(InputError, match=r"volume_fraction must lie in \(0, 0\.5\) with these stages"):
         Design(Polynomial(hollow), hollow, manufacturing=[OverhangFilter(hollow, (0, 1))])

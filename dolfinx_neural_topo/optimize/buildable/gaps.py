@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.density import Design, DesignDomain
-from dolfinx_neural_topo.density.volume import ProjectedVolume
+from dolfinx_neural_topo.density.chain import Chain
+from dolfinx_neural_topo.density.volume import ChainVolume, Volume
 from dolfinx_neural_topo.optimize.method import Array
 
 
@@ -32,31 +31,30 @@ class OpenGaps(Design):
     def __init__(self, functional: Any, domain: DesignDomain, **options: Any):
         super().__init__(functional, domain, **options)
         self._blueprint = self._volume
-        self._volume = self._dilated = _Scaled(domain, self.filter, self.projection.dilated)
+        dilated = Chain([self.filter, *self.manufacturing, self.projection.dilated])
+        self._volume = self._dilated = _Scaled(ChainVolume(domain, dilated))
 
     def follow(self, step: Any) -> None:
         """Set the ratio of the two volumes to that of an evaluation, a callback of `minimize`. Collective."""
         rho_design = step.evaluation.rho_design
-        nothing = np.zeros_like(rho_design)
-        volumes = [
-            self._blueprint.local_sums(rho_design, nothing)[0],
-            self._dilated.local_sums(rho_design, nothing)[0],
-        ]
+        volumes = [self._blueprint.value(rho_design), self._dilated.value(rho_design)]
         blueprint, dilated = sum_replicated(self.comm, volumes)
         if blueprint > 0.0:
             self._dilated.ratio *= float(dilated / blueprint)
 
 
-class _Scaled(ProjectedVolume):
+class _Scaled:
     """A volume divided by a ratio."""
 
-    ratio = 1.0
+    def __init__(self, volume: Volume):
+        self._volume, self.ratio = volume, 1.0
+        self.guess_weights, self.capacity = volume.guess_weights, volume.capacity
 
-    def local_sums(self, rho_design: Array, direction: Array) -> tuple[float, float]:
-        """Summands of this rank: the volume, and its derivative in a direction."""
-        volume, slope = super().local_sums(rho_design, direction)
-        return volume / self.ratio, slope / self.ratio
+    def value(self, rho_design: Array) -> float:
+        """Summand of this rank."""
+        return self._volume.value(rho_design) / self.ratio
 
-    def weights(self, rho_design: Array) -> Array:
-        """Derivative of the volume by rho_design on owned cells."""
-        return super().weights(rho_design) / self.ratio
+    def value_and_weights(self, rho_design: Array) -> tuple[float, Array]:
+        """Summand of this rank, and the derivative of the volume on owned cells."""
+        volume, weights = self._volume.value_and_weights(rho_design)
+        return volume / self.ratio, weights / self.ratio
