@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dolfinx_neural_topo.errors import CheckpointError
 from dolfinx_neural_topo.optimize.checkpoint import read_file, write_file
 from dolfinx_neural_topo.optimize.method import Array
 
@@ -52,7 +53,7 @@ class Found:
 
     def write(self, path: Path, fingerprint: dict[str, Any]) -> None:
         """Write this and its vectors to a file, atomically."""
-        values = vars(self) | {"arrays": None}
+        values = {"found": vars(self) | {"arrays": None}}
         write_file(path, {"fingerprint": fingerprint, "values": values}, self.arrays or {})
 
     @classmethod
@@ -63,4 +64,7 @@ class Found:
             CheckpointError: It is damaged, or of another run.
         """
         values, arrays = read_file(path, fingerprint)
-        return cls(**values | {"arrays": arrays})
+        try:
+            return cls(**values["found"] | {"arrays": arrays})
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"{path} is no file of a start: {error}") from error
