@@ -41,6 +41,7 @@ _PUBLIC = {
         "MMA",
         "OC",
         "Adam",
+        "AugmentedLagrangian",
         "Built",
         "Continuation",
         "LBFGS",

@@ -7,6 +7,7 @@ from importlib import import_module
 
 _HOME = {
     "Adam": "adam",
+    "AugmentedLagrangian": "augmented_lagrangian",
     "Built": "buildable",
     "Continuation": "continuation",
     "GCMMA": "gcmma",

@@ -81,10 +81,12 @@ class Method(Protocol):
         fields: Names of the entries of `state()` that are split over the ranks as `x` is, along their last
             axis. They are stored in canonical order, so that another number of ranks can go on. Ignored when
             the variables are replicated.
+        constrained: Whether it takes constraints; others go around it by `AugmentedLagrangian`.
         finished: Why the method itself sees nothing more to do, a sentence, or None.
     """
 
     name: str
+    constrained: bool = False
     fields: tuple[str, ...] = ()
     finished: str | None = None
 

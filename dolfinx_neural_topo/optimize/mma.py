@@ -39,6 +39,7 @@ class MMA(Method):
     """
 
     name = "MMA"
+    constrained = True
     fields = ("x", "older", "oldest", "low", "upp", "slopes")
 
     def __init__(self, move: float = 0.3, growth: float = 1.4, shrink: float = 0.7, initial: float = 0.5):

@@ -36,6 +36,7 @@ class NLoptMMA(LibraryMethod):
     """
 
     name = "NLopt MMA"
+    constrained = True
 
     def __init__(self, tolerance: float = 1e-8):
         if tolerance < 0:

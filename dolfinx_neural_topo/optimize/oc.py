@@ -40,6 +40,7 @@ class OC(Method):
     """
 
     name = "OC"
+    constrained = True
     fields = ("x", "scale", "slope")
 
     def __init__(self, move: float = 0.2, damping: float = 0.5):
