@@ -30,6 +30,7 @@ _PUBLIC = {
         "DesignDomain",
         "HeavisideProjection",
         "HelmholtzFilter",
+        "LocalVolume",
         "SymmetryPlane",
         "ThreeFieldProjection",
         "VolumeConstrainedSigmoid",

@@ -15,10 +15,10 @@ from dolfinx_neural_topo.optimize.threaded import LibraryMethod
 GROWTH = 2.0
 """Factor by which the penalty grows where a round has not brought the violation down enough."""
 
-DECREASE = 0.5
-"""What a round must leave of the violation, at most, for the penalty to stay."""
+DECREASE = 0.75
+"""Part of the violation that a round may leave for the penalty to stay."""
 
-LARGEST = 1e4
+LARGEST = 1e3
 """Largest penalty: beyond it the constraints alone would shape the objective."""
 
 
@@ -31,8 +31,8 @@ class AugmentedLagrangian(Method):
 
         lmbda_i <- max(0, lmbda_i + mu g_i),
 
-    and mu doubles where the largest max(g_i, -lmbda_i / mu) has not come down to half of that of the round
-    before. The run ends when constraints, complementarity and the gradient of the Lagrangian (relative to
+    and mu doubles where the largest max(g_i, -lmbda_i / mu) has not come down to three quarters of that of
+    the round before. The run ends when constraints, complementarity and the gradient of the Lagrangian (relative to
     that of f / |f(x_0)|) are within `tolerance`. As always, the result is the best feasible evaluation.
 
         result = dnt.minimize(dnt.NeuralDesign(design, network), dnt.AugmentedLagrangian(dnt.LBFGS()))
@@ -40,7 +40,7 @@ class AugmentedLagrangian(Method):
     Args:
         method: The inner method, one that can go on from its iterate when multipliers change: `LBFGS` or
             `Adam`.
-        evaluations: Evaluations in a round.
+        evaluations: Evaluations in a round; with fewer, mu grows before the multipliers have settled.
         penalty: First mu, in units of the objective at the start.
         tolerance: Largest violation, and stationarity, at which the run ends.
 
@@ -58,7 +58,7 @@ class AugmentedLagrangian(Method):
     """
 
     def __init__(
-        self, method: Method, *, evaluations: int = 20, penalty: float = 2.0, tolerance: float = 1e-3
+        self, method: Method, *, evaluations: int = 40, penalty: float = 10.0, tolerance: float = 1e-3
     ):
         unfit = Method not in type(method).__mro__ or method.constrained or isinstance(method, LibraryMethod)
         if unfit:

@@ -300,10 +300,15 @@ def test_refuses_unbounded_variables(method):
         minimize(Bars(bounded=False), method(), evaluations=2)
 
 
-def test_nlopt_that_stands_still_ends_the_run(record_property):
-    with build(get_task("pure_bending_moment_32x64_0.15"), constrain="physical") as task:
-        result = minimize(MeanVolume(task.design), NLoptMMA(), evaluations=400)
-    record_property("objective", result.objective)
+class Flat(Bars):
+    """Nothing to gain anywhere: NLopt asks for its start for ever."""
+
+    def exact(self, x):
+        return replace(super().exact(x), value=1.0, gradient=np.zeros(len(x)))
+
+
+def test_nlopt_that_stands_still_ends_the_run():
+    result = minimize(Flat(), NLoptMMA(), evaluations=400)
     assert "same point" in result.reason
     assert result.evaluations < 400
-    assert result.objective == pytest.approx(8.82, rel=1e-2)
+    assert result.objective == 1.0

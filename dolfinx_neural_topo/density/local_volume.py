@@ -1,0 +1,82 @@
+"""How full the neighbourhood of a cell may be: a limit that makes porous, bone-like infill."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dolfinx_neural_topo._communication import max_replicated, sum_replicated
+from dolfinx_neural_topo.density.cone import ConeFilter
+from dolfinx_neural_topo.density.domain import DesignDomain
+from dolfinx_neural_topo.errors import InputError
+
+
+class LocalVolume:
+    """Largest mean density in a neighbourhood, as a smooth functional of the density.
+
+        J(rho) = (sum_i v_i rhobar_i^p / sum_i v_i)^(1 / p),    rhobar = mean of rho within `radius`
+
+    over design cells, with weights that fall linearly to zero at the radius. J is at most the largest
+    rhobar_i and tends to it as p grows. As a constraint it keeps material from gathering anywhere:
+
+        porous = dnt.LocalVolume(domain, radius=0.1)
+        design = dnt.Design(compliance, domain, filter=cone, constraints=[(porous, 0.6)])
+
+    Attributes:
+        comm: Communicator.
+        name: Name in reports.
+
+    Args:
+        domain: Design domain.
+        radius: Radius of the neighbourhood in units of the mesh, about twice the thickest member wanted.
+        power: The exponent p, at least 1.
+
+    Raises:
+        InputError: The radius does not suit the domain (see `ConeFilter`), or the power is below 1.
+
+    References:
+        Wu, Aage, Westermann and Sigmund, Infill optimization for additive manufacturing (2018), equation 7.
+
+    Note: Collective.
+    """
+
+    name = "local volume"
+
+    def __init__(self, domain: DesignDomain, radius: float, *, power: float = 16.0):
+        if not 1.0 <= power < np.inf:
+            raise InputError(f"power must be at least 1 and finite, got {power}")
+        self.comm = domain.comm
+        self.power = float(power)
+        self._mean = ConeFilter(domain, radius)
+        self._weights = np.where(domain.design, domain.cell_volumes, 0.0) / domain.design_volume
+
+    def value(self, rho: np.ndarray) -> float:
+        """Return J at a density, dimensionless.
+
+        Args:
+            rho: Owned values in [0, 1], shape (num_owned_cells,).
+
+        Note: Collective.
+        """
+        return self._norm(self._mean.apply(rho))[0]
+
+    def value_and_gradient(self, rho: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return J and dJ/drho on owned cells, shape (num_owned_cells,).
+
+        Args:
+            rho: As for `value`.
+
+        Note: Collective.
+        """
+        value, slope = self._norm(self._mean.apply(rho))
+        return value, self._mean.apply_transpose(slope)
+
+    def _norm(self, mean: np.ndarray) -> tuple[float, np.ndarray]:
+        """The p-norm and its gradient, scaled by the largest entry so that no power underflows."""
+        mean = np.maximum(mean, 0.0)
+        largest = float(max_replicated(self.comm, mean.max(initial=0.0)))
+        if largest == 0.0:
+            return 0.0, np.zeros_like(mean)
+        relative = mean / largest
+        total = float(sum_replicated(self.comm, self._weights @ relative**self.power))
+        slope = self._weights * relative ** (self.power - 1.0) * total ** (1.0 / self.power - 1.0)
+        return largest * total ** (1.0 / self.power), slope
