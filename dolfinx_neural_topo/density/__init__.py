@@ -7,8 +7,8 @@ from dolfinx_neural_topo.density.domain import DesignDomain, SymmetryPlane
 from dolfinx_neural_topo.density.evaluation import Evaluation
 from dolfinx_neural_topo.density.grid import CellGrid
 from dolfinx_neural_topo.density.helmholtz import HelmholtzFilter
-from dolfinx_neural_topo.density.manufacturing import Casting, Extrusion, OverhangFilter
 from dolfinx_neural_topo.density.local_volume import LocalVolume
+from dolfinx_neural_topo.density.manufacturing import Casting, Extrusion, OverhangFilter
 from dolfinx_neural_topo.density.pooling import PMeanPooling, PooledFunctional
 from dolfinx_neural_topo.density.projection import HeavisideProjection, ThreeFieldProjection
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
@@ -27,8 +27,8 @@ __all__ = [
     "HeavisideProjection",
     "HelmholtzFilter",
     "LinearVolume",
-    "OverhangFilter",
     "LocalVolume",
+    "OverhangFilter",
     "PMeanPooling",
     "PooledFunctional",
     "Stage",

@@ -82,4 +82,3 @@ def test_bad_input():
         LocalVolume(domain, 2.0, power=0.5)
     with pytest.raises(InputError, match="radius must be positive"):
         LocalVolume(domain, 0.0)
-

@@ -21,8 +21,7 @@ from dolfinx_neural_topo.physics import (
     nodal_load,
     simp,
 )
-from dolfinx_neural_topo.study.job import MeanVolume
-from dolfinx_neural_topo.tasks import get_task, mbb_beam
+from dolfinx_neural_topo.tasks import mbb_beam
 from dolfinx_neural_topo.tasks.build import build
 
 comm = MPI.COMM_WORLD
