@@ -29,7 +29,7 @@ class _FailuresOnly:
 
 @pytest.fixture(autouse=True, scope="module")
 def _freeze():
-    """Leave what imports have made out of the collections after each test, which take 0.3 s each otherwise."""
+    """Leave what imports have made out of the collections after each test: 0.3 s each otherwise."""
     gc.collect()
     gc.freeze()
 

@@ -32,8 +32,9 @@ class AugmentedLagrangian(Method):
         lmbda_i <- max(0, lmbda_i + mu g_i),
 
     and mu doubles where the largest max(g_i, -lmbda_i / mu) has not come down to three quarters of that of
-    the round before. The run ends when constraints, complementarity and the gradient of the Lagrangian (relative to
-    that of f / |f(x_0)|) are within `tolerance`. As always, the result is the best feasible evaluation.
+    the round before. The run ends when constraints, complementarity and the gradient of the Lagrangian
+    (relative to that of f / |f(x_0)|) are within `tolerance`. As always, the result
+    is the best feasible evaluation.
 
         result = dnt.minimize(dnt.NeuralDesign(design, network), dnt.AugmentedLagrangian(dnt.LBFGS()))
 

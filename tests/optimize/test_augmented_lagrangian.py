@@ -58,7 +58,9 @@ def test_finds_the_optimum_and_the_multipliers(distributed):
 
 def test_any_unconstrained_method_will_do():
     problem = Projection()
-    result = minimize(problem, AugmentedLagrangian(Adam(lr=0.01), evaluations=40), evaluations=800)
+    result = minimize(
+        problem, AugmentedLagrangian(Adam(lr=0.01), evaluations=40, penalty=2.0), evaluations=800
+    )
     np.testing.assert_allclose(problem.whole(result.x), problem.optimum(), atol=0.02)
 
 
