@@ -111,8 +111,7 @@ def test_signals_end_a_run_with_status_130_and_a_sentence(number, method, tmp_pa
         stderr=subprocess.PIPE,
         text=True,
     )
-    _wait_for(lambda: (out / "lock").exists())
-    time.sleep(0.5)
+    _wait_for(lambda: list(out.glob("checkpoint-*")))  # under way, all of it loaded
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == command_line.INTERRUPTED

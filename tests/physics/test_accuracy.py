@@ -210,7 +210,8 @@ def test_small_strain_is_the_limit_of_finite_strain():
     with problems.large_beam() as large:
         small = 1e-6
         for constant in large.state.equation.residual.constants():
-            constant.value[:] *= small / 2e-3
+            if constant.value.ndim:  # the load, not the exponent of SIMP
+                constant.value[:] *= small / 2e-3
         large.state.rho.x.array[:] = 1.0
         large.state.solve()
         with problems.cantilever(model="plane_strain", prefix="limit_") as linear:
