@@ -8,17 +8,19 @@ every public function that communicates meet at its entry and at its end: nobody
 
 from __future__ import annotations
 
+import atexit
 import functools
 import inspect
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from mpi4py import MPI
 
 from dolfinx_neural_topo._digest import exact, text
-from dolfinx_neural_topo._meeting import Group, communicator_among, group_of
+from dolfinx_neural_topo._meeting import Group, communicator_among, group_of, known_group
 
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -141,6 +143,28 @@ def agree(comm: MPI.Comm, problem: str | None, error: type[Exception] = InputErr
         raise failure
 
 
+def meet(comm: MPI.Comm, place: str) -> None:
+    """Let ranks meet before they communicate in another way; raises what a rank that failed has raised.
+
+    Args:
+        comm: Communicator.
+        place: What all are about to do.
+
+    Note: Collective.
+    """
+    if comm.size > 1:
+        _meet(group_of(comm), (place,))
+
+
+@atexit.register
+def _leave() -> None:
+    """Tell ranks that still wait at a meeting that this one ends."""
+    everyone = None if MPI.Is_finalized() else known_group(tuple(range(MPI.COMM_WORLD.size)))
+    if everyone is not None:
+        with suppress(NeuralTopoError):
+            _meet(everyone, ("the end of the program",))
+
+
 def together(comm: MPI.Comm, action: Callable[[], _T], name: str = "an action") -> _T:
     """Run `action` on every rank; what it raises on one of them is raised on all, the same type.
 
@@ -209,6 +233,20 @@ def attempt(
             raise  # of a rank that failed outside
         vars(error).pop("__agreed__", None)
         return None, error
+
+
+@overload
+def collective(function: _F) -> _F: ...
+
+
+@overload
+def collective(
+    *,
+    same: Sequence[str] = (),
+    free: Sequence[str] = (),
+    translate: Callable[[Exception], Exception | None] | None = None,
+    **checks: Check,
+) -> Callable[[_F], _F]: ...
 
 
 def collective(

@@ -13,7 +13,7 @@ from dolfinx_neural_topo.bridge.objective import TopologyObjective
 from dolfinx_neural_topo.bridge.replication import check_replicated
 from dolfinx_neural_topo.bridge.transfer import default_transfer
 from dolfinx_neural_topo.density import Design, Evaluation
-from dolfinx_neural_topo.errors import agree
+from dolfinx_neural_topo.errors import agree, collective
 
 
 class NeuralDesign:
@@ -52,6 +52,7 @@ class NeuralDesign:
     lower = None
     upper = None
 
+    @collective
     def __init__(self, design: Design, network: torch.nn.Module, transfer=None):
         self.comm = design.comm
         self.design = design
@@ -79,6 +80,7 @@ class NeuralDesign:
         """Return a copy of the weights that the network holds now, flat, in the network's dtype."""
         return self._weights.cpu().numpy().copy()
 
+    @collective
     def evaluate(self, x: np.ndarray, gradient: bool = True) -> Evaluation:
         """Evaluate objective and constraints at given weights; the network holds them afterwards.
 
@@ -109,6 +111,15 @@ class NeuralDesign:
             evaluation, gradient=first, constraint_gradients=np.array(others).reshape(len(others), len(x))
         )
 
+    @collective
+    def describe(self) -> dict[str, Any]:
+        """Return what defines the problem: the design, and the network's kind and parameters.
+
+        Note: Collective.
+        """
+        shapes = [f"{name} {list(p.shape)}" for name, p in self.network.named_parameters()]
+        return {**self.design.describe(), "network": f"{type(self.network).__name__}: {', '.join(shapes)}"}
+
     @property
     def cell_index(self) -> np.ndarray:
         """Number of each owned cell that does not depend on the partition; int64."""
@@ -124,6 +135,7 @@ class NeuralDesign:
         """None: x is replicated."""
         return None
 
+    @collective
     def settle(self) -> bool:
         """Solve as accurately as results must be; return whether that is a change. Note: Collective."""
         return self.design.settle()
@@ -166,6 +178,7 @@ class NeuralDesign:
         return [part.view(p.shape) for part, p in zip(parts, self._parameters, strict=True)]
 
 
+@collective
 def replicated_gradient(comm: MPI.Comm, gradient: np.ndarray, *, summed: bool) -> np.ndarray:
     """Make a weight gradient the same on all ranks, in place.
 
@@ -187,6 +200,7 @@ def replicated_gradient(comm: MPI.Comm, gradient: np.ndarray, *, summed: bool) -
     return gradient
 
 
+@collective
 def sum_gradients(comm: MPI.Comm, network: torch.nn.Module) -> None:
     """Sum the `.grad` of all parameters over ranks: for one's own loop around a coordinate network.
 

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
+from dolfinx_neural_topo._checks import check_type
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.bridge.replication import check_replicated
 from dolfinx_neural_topo.bridge.transfer import PointTransfer
 from dolfinx_neural_topo.density import Design, Evaluation
-from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.errors import InputError, agree, collective
 
 
 class TopologyObjective:
@@ -27,6 +28,7 @@ class TopologyObjective:
     a coordinate network (`PointTransfer`) weight gradients must be summed over ranks: `sum_gradients`.
 
     Attributes:
+        comm: Communicator.
         design: The design.
         transfer: Map from the network's output to owned cells.
         last: The latest `Evaluation`, gradients with respect to the network's output; None before the first.
@@ -37,16 +39,25 @@ class TopologyObjective:
             this rank's owned logits.
 
     Raises:
-        InputError: The transfer belongs to another mesh.
+        InputError: The transfer is none, or belongs to another mesh.
+
+    Note: Collective.
     """
 
+    @collective
     def __init__(self, design: Design, transfer=None):
-        self.design = design
+        check_type("design", design, Design)
+        self.comm, self.design = design.comm, design
         self.transfer = PointTransfer(design.domain) if transfer is None else transfer
+        if not hasattr(self.transfer, "apply_transpose"):
+            raise InputError(
+                f"transfer must be a PixelTransfer, SampledTransfer or PointTransfer, got {transfer!r}"
+            )
         if self.transfer.mesh is not design.domain.mesh:
             raise InputError("transfer must be made for the mesh of the design, it was made for another one")
         self.last: Evaluation | None = None
 
+    @collective
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
         """Evaluate the objective.
 
@@ -64,6 +75,7 @@ class TopologyObjective:
         """
         return self.values(logits)[0]
 
+    @collective
     def values(self, logits: torch.Tensor) -> torch.Tensor:
         """Evaluate the objective and the design's further constraints.
 
@@ -79,6 +91,7 @@ class TopologyObjective:
         wants_gradient = torch.is_grad_enabled() and logits.requires_grad
         return _Values.apply(logits, self, wants_gradient)
 
+    @collective
     def density(self, logits: torch.Tensor) -> torch.Tensor:
         """Physical density that logits stand for, for loss terms of one's own.
 
@@ -94,6 +107,7 @@ class TopologyObjective:
         self.check(logits)
         return _Density.apply(logits, self)
 
+    @collective
     def evaluate(self, logits: np.ndarray, gradient: bool) -> Evaluation:
         """Evaluate objective and constraints without autograd.
 
@@ -119,6 +133,7 @@ class TopologyObjective:
         self.last = evaluation
         return evaluation
 
+    @collective
     def check(self, logits: torch.Tensor) -> None:
         """Refuse logits that cannot be used, on all ranks.
 
@@ -143,6 +158,7 @@ class TopologyObjective:
             check_replicated(self.design.comm, logits.detach().numpy(), "logits")
 
 
+@collective
 def global_sum(comm, value: torch.Tensor) -> torch.Tensor:
     """Sum a tensor over ranks, differentiably.
 

@@ -11,7 +11,7 @@ import scipy.sparse
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.density import CellGrid, DesignDomain
 from dolfinx_neural_topo.density.grid import image_coordinates
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +47,7 @@ class PixelTransfer:
         """
         return image.reshape(-1)[self._grid.pixels]
 
+    @collective
     def apply_transpose(self, values: np.ndarray) -> np.ndarray:
         """Sum owned values, shape (num_owned_cells,), over the cells of each pixel.
 
@@ -81,6 +82,7 @@ class SampledTransfer:
 
     replicated = True
 
+    @collective
     def __init__(self, domain: DesignDomain, shape: tuple[int, ...]):
         dim = domain.mesh.topology.dim
         self.shape = tuple(int(n) for n in shape)
@@ -120,6 +122,7 @@ class SampledTransfer:
         """
         return self._matrix @ image.reshape(-1)
 
+    @collective
     def apply_transpose(self, values: np.ndarray) -> np.ndarray:
         """Spread owned values, shape (num_owned_cells,), to the pixels they came from: an image.
 

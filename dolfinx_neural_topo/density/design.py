@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from dolfinx_neural_topo._checks import check_type, owned_values, real_array
 from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo._digest import text
 from dolfinx_neural_topo.density.chain import Chain, Stage
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.density.evaluation import Evaluation
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
 from dolfinx_neural_topo.density.volume import chain_volume
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.physics.algebra import num_solves, settle
+from dolfinx_neural_topo.physics.description import describe_functional
+
+
+def _design_values(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
+    """Check one number for each owned design cell."""
+    count = np.count_nonzero(given["self"].domain.design)
+    return real_array(name, value, (count,), "one number for each owned design cell")
 
 
 class Design:
@@ -67,6 +76,7 @@ class Design:
     lower = 0.0
     upper = 1.0
 
+    @collective
     def __init__(
         self,
         functional,
@@ -83,6 +93,14 @@ class Design:
             raise InputError(f'constrain must be "physical" or "design", got {constrain!r}')
         if volume not in ("exactly", "at most"):
             raise InputError(f'volume must be "exactly" or "at most", got {volume!r}')
+        check_type("domain", domain, DesignDomain)
+        for each in (functional, *(each for each, _ in constraints)):
+            mesh = getattr(each, "mesh", getattr(getattr(each, "state", None), "mesh", None))
+            if mesh is not None and mesh.ufl_domain() != domain.mesh.ufl_domain():
+                raise InputError(
+                    f"domain must be made on the mesh of functional {getattr(each, 'name', each)!r}, "
+                    "it was made on another one"
+                )
         for name, stages in (("filter", [filter]), ("manufacturing", manufacturing)):
             if any(getattr(stage, "domain", domain) is not domain for stage in stages):
                 raise InputError(
@@ -106,6 +124,7 @@ class Design:
         self._volume = chain_volume(domain, self.chain if constrain == "physical" else Chain([]))
         self._sigmoid = VolumeConstrainedSigmoid(domain, volume=self._volume, at_most=self.volume_is_a_choice)
 
+    @collective
     def on(self, functional, domain: DesignDomain) -> Design:
         """Return a design with the same stages, without further constraints, on another domain.
 
@@ -125,6 +144,7 @@ class Design:
             volume="at most" if self.volume_is_a_choice else "exactly",
         )
 
+    @collective
     def initial(self) -> np.ndarray:
         """Return the constant density that meets the volume constraint, on owned design cells.
 
@@ -133,6 +153,7 @@ class Design:
         exactly = VolumeConstrainedSigmoid(self.domain, volume=self._volume)
         return exactly.apply(np.zeros(self.domain.num_owned_cells))[self.domain.design]
 
+    @collective(x=_design_values)
     def evaluate(self, x: np.ndarray, gradient: bool = True) -> Evaluation:
         """Evaluate objective and constraints at a density.
 
@@ -160,6 +181,7 @@ class Design:
             constraint_gradients=rows[:, domain.design],
         )
 
+    @collective(x=_design_values)
     def volume_constraint(self, x: np.ndarray) -> float:
         """Return the first constraint, volume / allowed volume - 1, at rho_design on owned design cells.
 
@@ -168,6 +190,7 @@ class Design:
         material = sum_replicated(self.comm, self._volume.value(self.domain.expand(x)))
         return (self.domain.solid_volume + float(material)) / self._allowed_volume - 1.0
 
+    @collective
     def evaluate_logits(self, logits: np.ndarray, gradient: bool = True) -> Evaluation:
         """Evaluate the objective and further constraints at the density that logits stand for.
 
@@ -192,6 +215,7 @@ class Design:
             constraint_gradients=np.array(rows).reshape(len(rows), len(logits)),
         )
 
+    @collective(rho_design=owned_values)
     def evaluate_density(self, rho_design: np.ndarray, gradient: bool = True) -> Evaluation:
         """Evaluate the objective and further constraints at a density.
 
@@ -227,6 +251,7 @@ class Design:
             volume=self.volume(blueprint[-1]),
         )
 
+    @collective(rho_design=owned_values)
     def rho_from_design(self, rho_design: np.ndarray) -> np.ndarray:
         """Apply all stages to a density (to the blueprint, where there are three fields).
 
@@ -240,6 +265,7 @@ class Design:
         """
         return self.chain.apply(rho_design)
 
+    @collective(dJ_drho=owned_values, rho_design=owned_values)
     def pullback_density(self, dJ_drho: np.ndarray, rho_design: np.ndarray) -> np.ndarray:
         """Gradient with respect to rho_design from one with respect to rho: transpose of `rho_from_design`.
 
@@ -247,6 +273,7 @@ class Design:
         """
         return self.chain.pullback(dJ_drho, self.chain.fields(rho_design))
 
+    @collective
     def design_from_logits(self, logits: np.ndarray) -> np.ndarray:
         """Map owned logits to rho_design with the volume allowed (see `VolumeConstrainedSigmoid`).
 
@@ -262,6 +289,7 @@ class Design:
             )
         return self._sigmoid.apply(logits)
 
+    @collective
     def pullback_logits(
         self, dJ_drho_design: np.ndarray, logits: np.ndarray, rho_design: np.ndarray
     ) -> np.ndarray:
@@ -271,6 +299,7 @@ class Design:
         """
         return self._sigmoid.pullback(dJ_drho_design, logits, rho_design)
 
+    @collective(rho=owned_values)
     def volume(self, rho: np.ndarray) -> float:
         """Volume fraction of a density: its material over the volume of all cells that are not void.
 
@@ -283,6 +312,21 @@ class Design:
         inside = ~domain.void
         material = sum_replicated(self.comm, domain.cell_volumes[inside] @ rho[inside])
         return float(material) / (domain.design_volume + domain.solid_volume)
+
+    @collective
+    def describe(self) -> dict[str, Any]:
+        """Return what defines the problem, JSON-able and independent of the partition. Note: Collective."""
+        filter = (
+            None if self.filter is None else f"{type(self.filter).__name__} of radius {self.filter.radius}"
+        )
+        return {
+            **self.domain.describe(),
+            "objective": describe_functional(self.functional),
+            "constrain": self.constrain,
+            "constraints": [f"{describe_functional(each)} <= {bound}" for each, bound in self.constraints],
+            "filter": filter,
+            "projection": text(self.projection),
+        }
 
     @property
     def canonical_index(self) -> np.ndarray:
@@ -299,6 +343,7 @@ class Design:
         """Solves of the objective's states so far, 0 for a functional that has none."""
         return num_solves(self.functional)
 
+    @collective
     def settle(self) -> bool:
         """Solve as accurately as results must be; return whether that is a change. Note: Collective."""
         functionals = [self.functional, *(functional for functional, _ in self.constraints)]

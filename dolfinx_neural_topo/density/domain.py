@@ -9,10 +9,13 @@ from typing import Any
 import dolfinx
 import numpy as np
 import ufl
+from mpi4py import MPI
 
+from dolfinx_neural_topo._checks import check_number
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
+from dolfinx_neural_topo._digest import text
 from dolfinx_neural_topo._dolfinx import original_cells
-from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.errors import InputError, agree, collective
 
 Marker = Callable[[np.ndarray], np.ndarray] | np.ndarray | tuple[Any, Any]
 
@@ -36,6 +39,17 @@ class SymmetryPlane:
     def reflect(self, points: np.ndarray) -> np.ndarray:
         """Mirror images of points, shape (n, 3)."""
         return points - 2.0 * np.outer(self.distance(points), self.unit_normal)
+
+    def __post_init__(self):
+        if np.shape(self.point) not in ((2,), (3,)) or np.shape(self.normal) != np.shape(self.point):
+            raise InputError(
+                "a symmetry plane must have a point and a normal of two or three coordinates each, "
+                f"got {self.point!r} and {self.normal!r}"
+            )
+        for value in (*self.point, *self.normal):
+            check_number("coordinates of a symmetry plane", value)
+        if not np.any(self.normal):
+            raise InputError("normal of a symmetry plane must not be zero")
 
     @property
     def unit_normal(self) -> np.ndarray:
@@ -97,6 +111,7 @@ class DesignDomain:
     Note: Collective.
     """
 
+    @collective
     def __init__(
         self,
         space_or_rho: dolfinx.fem.FunctionSpace | dolfinx.fem.Function,
@@ -137,7 +152,7 @@ class DesignDomain:
         self.design_volume, self.solid_volume = sum_replicated(
             self.comm, [self.cell_volumes[self.design].sum(), self.cell_volumes[self.solid].sum()]
         )
-        self.volume_fraction = float(volume_fraction)
+        self.volume_fraction = check_number("volume_fraction", volume_fraction, "(0, 1]")
         self._check_volume_fraction()
 
     @property
@@ -155,6 +170,20 @@ class DesignDomain:
         """Place of each owned cell in the mesh's input, independent of the partition; int64."""
         return canonical_index(self.space)
 
+    @collective
+    def describe(self) -> dict[str, Any]:
+        """Return what defines the domain, JSON-able and independent of the partition. Note: Collective."""
+        index = self.canonical_index.astype(np.uint64) + np.uint64(1)
+        scattered = index * np.uint64(0x9E3779B97F4A7C15) ^ index << np.uint64(7)
+        sums = np.array([scattered[cells].sum(dtype=np.uint64) for cells in (self.solid, self.void)])
+        self.comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)  # exact, in any order
+        return {
+            "cells": self.num_global_cells,
+            "volume_fraction": self.volume_fraction,
+            "passive cells": [f"{number:016x}" for number in sums],
+            "symmetry": [text(plane) for plane in self.symmetry],
+        }
+
     def expand(self, design_values: np.ndarray | float) -> np.ndarray:
         """Fill a density from its design cells: solid cells get 1, void cells 0.
 
@@ -168,6 +197,7 @@ class DesignDomain:
         rho[self.design] = design_values
         return rho
 
+    @collective
     def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper corner of the mesh, each of shape (3,), the same on all ranks.
 
@@ -205,6 +235,9 @@ class DesignDomain:
         if isinstance(marker, tuple):
             tags, values = marker
             dim = self.mesh.topology.dim
+            topology = self.mesh.topology
+            if tags.topology not in (topology, getattr(topology, "_cpp_object", None)):
+                raise InputError(f"{name} needs cell tags of the domain's mesh, got those of another mesh")
             if tags.dim != dim:
                 raise InputError(
                     f"{name} needs cell tags (dimension {dim}), got tags of dimension {tags.dim}"
@@ -241,6 +274,7 @@ def canonical_index(space: dolfinx.fem.FunctionSpace) -> np.ndarray:
     return index
 
 
+@collective
 def bounding_box(comm, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Corners of the smallest box around points of all ranks.
 
@@ -275,5 +309,12 @@ def _checked_planes(domain: DesignDomain, planes: Sequence[SymmetryPlane]) -> tu
                 f"symmetry: the mesh must lie on one side of the plane through {tuple(plane.point)} with "
                 f"normal {tuple(plane.normal)}, its cells reach from {least:.6g} "
                 f"to {most:.6g}; mesh one part only"
+            )
+        corners = np.abs(plane.distance(domain.mesh.geometry.x))
+        gap, size = max_replicated(domain.comm, [-corners.min(initial=huge), corners.max(initial=0.0)])
+        if -gap > 1e-8 * size:
+            raise InputError(
+                f"symmetry: the mesh must touch the plane through {tuple(plane.point)} with normal "
+                f"{tuple(plane.normal)}, its nearest corner is {-gap:.6g} away; move the plane there"
             )
     return planes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dolfinx_neural_topo._checks import check_number
 from dolfinx_neural_topo.errors import InputError
 
 
@@ -28,9 +29,7 @@ class HeavisideProjection:
     """
 
     def __init__(self, beta: float, eta: float = 0.5):
-        if not 0.0 <= eta <= 1.0:
-            raise InputError(f"eta must lie in [0, 1], got {eta}")
-        self.eta = float(eta)
+        self.eta = check_number("eta", eta, "[0, 1]")
         self.beta = beta
 
     @property
@@ -40,9 +39,7 @@ class HeavisideProjection:
 
     @beta.setter
     def beta(self, beta: float) -> None:
-        if not 0.0 < beta < np.inf:
-            raise InputError(f"beta must be positive and finite, got {beta}")
-        self._beta = float(beta)
+        self._beta = check_number("beta", beta, "(0, inf)")
 
     @property
     def realizations(self) -> tuple[HeavisideProjection, ...]:

@@ -9,7 +9,7 @@ from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.density._root import locate, newton
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.density.volume import LinearVolume, Volume
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 
 MARGIN = 3.0  # of the mean logit: sigmoid(3) = 0.95 of the volume is used at first, where there is a choice
 
@@ -50,6 +50,7 @@ class VolumeConstrainedSigmoid:
     Note: Collective.
     """
 
+    @collective
     def __init__(
         self,
         domain: DesignDomain,
@@ -67,6 +68,7 @@ class VolumeConstrainedSigmoid:
         self._mean_weights = np.where(domain.design, domain.cell_volumes, 0.0) / domain.design_volume
         self._at_most = at_most
 
+    @collective
     def apply(self, logits: np.ndarray) -> np.ndarray:
         """Map logits to a density with the right volume.
 
@@ -106,6 +108,7 @@ class VolumeConstrainedSigmoid:
         newton(mean, 0.0, fraction)
         return rho_design
 
+    @collective
     def pullback(self, dJ_drho_design: np.ndarray, logits: np.ndarray, rho_design: np.ndarray) -> np.ndarray:
         """Gradient with respect to the logits, zero on passive cells.
 

@@ -16,7 +16,7 @@ from dolfinx import fem, la
 from dolfinx import mesh as dmesh
 
 from dolfinx_neural_topo._dolfinx import geometry_nodes
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.io._ranks import gather_rows
 from dolfinx_neural_topo.io.gather import CORNERS, corner_nodes, global_nodes, values_by_cell
 
@@ -68,6 +68,7 @@ class _Corners:
     phi: np.ndarray
 
 
+@collective
 def closed_surface(
     density: fem.Function, *, level: float = 0.5, mirror: Sequence[tuple[int, float]] = ()
 ) -> Surface | None:

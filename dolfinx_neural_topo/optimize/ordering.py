@@ -6,7 +6,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.errors import InputError, agree, collective
 from dolfinx_neural_topo.optimize.method import Array
 
 
@@ -25,6 +25,7 @@ class CanonicalOrder:
     Note: Collective, as are all methods.
     """
 
+    @collective
     def __init__(self, comm: MPI.Comm, index: NDArray[np.int64]):
         self.comm = comm
         parts = comm.allgather(np.asarray(index, dtype=np.int64))

@@ -7,11 +7,18 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
 from dolfinx_neural_topo.density.design import Evaluation
-from dolfinx_neural_topo.errors import CheckpointError, InputError, SolverError
+from dolfinx_neural_topo.errors import (
+    CheckpointError,
+    ReplicationError,
+    SolverError,
+    attempt,
+    together,
+)
 from dolfinx_neural_topo.optimize.checkpoint import Checkpoint, Snapshot
 from dolfinx_neural_topo.optimize.continuation import Continuation
 from dolfinx_neural_topo.optimize.interrupts import Interrupts
@@ -78,9 +85,13 @@ class Run:
                 evaluation = self._evaluate(x)
             self._record(x, evaluation)
             with self._timed("callbacks"):
-                self._call_back(x, evaluation)
+                _, error = attempt(self.variables.comm, partial(self._call_back, x, evaluation))
             with self._timed("method"):
                 self.method.tell(x, evaluation)  # may overwrite x
+            if error is not None:
+                if self.checkpoint is not None:
+                    self._save()
+                raise error
             if self.checkpoint is not None and len(self.history) % self.every == 0:
                 self._save()
         if self.checkpoint is not None and self.saved != len(self.history):
@@ -95,7 +106,7 @@ class Run:
 
     def _agree_to_stop(self, interrupts: Interrupts) -> bool:
         """Set the reason to stop, if any, the same on all ranks."""
-        mine = (interrupts.caught, self.reason or self._own_reason())
+        mine = together(self.variables.comm, lambda: (interrupts.caught, self.reason or self._own_reason()))
         everyone = self.variables.comm.allgather(mine)
         caught = next((name for name, _ in everyone if name), None)
         self.reason = next((reason for _, reason in everyone if reason), None)
@@ -135,22 +146,26 @@ class Run:
     # --- one evaluation ------------------------------------------------------------------------------
 
     def _evaluate(self, x: Array, gradient: bool = True) -> Evaluation:
-        """Evaluate at `x`; a failure becomes an infinite value without gradient, on all ranks."""
-        evaluation, problem = None, None
-        try:
+        """Evaluate at `x`; a failure of any kind becomes an infinite value without gradient, on all ranks."""
+
+        def finite() -> Evaluation:
             evaluation = self.variables.evaluate(x, gradient)
-        except SolverError as error:
-            problem = str(error)
+            _refuse_not_finite(evaluation)
+            return evaluation
+
+        evaluation, error = attempt(self.variables.comm, finite)
         if evaluation is not None:
-            problem = _not_finite(evaluation)
-        problems = [p for p in self.variables.comm.allgather(problem) if p]
-        if evaluation is not None and not problems:
             self.failures = 0
             return evaluation
+        assert error is not None
+        if isinstance(error, ReplicationError):
+            raise error  # ranks hold different variables: going back would not help
         self.failures += 1
-        self.failure = problems[0]
+        self.failure = str(error)
         if self.last is None:
-            raise SolverError(f"The start cannot be evaluated: {self.failure}")
+            if not isinstance(error, SolverError):
+                raise error
+            raise SolverError(f"The start cannot be evaluated: {self.failure}") from error
         inf = np.full(len(self.last.constraints), math.inf)
         rho_design, rho = self.last.rho_design, self.last.rho
         return Evaluation(math.inf, None, inf, None, rho_design=rho_design, rho=rho, volume=math.nan)
@@ -192,7 +207,10 @@ class Run:
             return entries if section == "method" and name in method.fields else None
 
         size = len(variables.initial()) if entries is None else entries.size
-        fingerprint = {"method": method.name, "number of variables": size}
+        describe = getattr(
+            variables, "describe", dict
+        )  # of variables of one's own only the value is compared
+        fingerprint = {"method": method.name, **describe(), "number of variables": size}
         self.checkpoint = Checkpoint(path, variables.comm, fingerprint, layout)
         self.every = every
         self.checkpoint.read(self._go_on_from)
@@ -207,11 +225,14 @@ class Run:
     def _check_problem(self, snapshot: Snapshot) -> str | None:
         """Evaluate the last design of a checkpoint: loads, supports and material all show in its value."""
         last = Candidate(**snapshot["last"])
-        try:
+
+        def value() -> float:
             self.variables.load_state_dict(snapshot["variables"])
             self._set_stage(last.number)
-            here = self.variables.evaluate(last.x, gradient=False).value
-        except (InputError, SolverError) as error:
+            return self.variables.evaluate(last.x, gradient=False).value
+
+        here, error = attempt(self.variables.comm, value)
+        if here is None:
             return str(error)
         if math.isclose(here, last.objective, rel_tol=SAME_VALUE):
             return None
@@ -281,13 +302,13 @@ class Run:
         )
 
 
-def _not_finite(evaluation: Evaluation) -> str | None:
-    """Say what of this rank's part of an evaluation is not finite."""
+def _refuse_not_finite(evaluation: Evaluation) -> None:
+    """Raise where this rank's part of an evaluation is not finite."""
     if not (math.isfinite(evaluation.value) and np.all(np.isfinite(evaluation.constraints))):
-        return f"objective {evaluation.value:g} or constraints {evaluation.constraints} are not finite."
+        raise SolverError(
+            f"objective {evaluation.value:g} or constraints {evaluation.constraints} are not finite."
+        )
     if evaluation.gradient is None:
-        return None
-    gradients = [evaluation.gradient, *evaluation.constraint_gradients]
-    if not all(np.all(np.isfinite(gradient)) for gradient in gradients):
-        return "a gradient is not finite."
-    return None
+        return
+    if not all(np.all(np.isfinite(each)) for each in (evaluation.gradient, *evaluation.constraint_gradients)):
+        raise SolverError("a gradient is not finite.")

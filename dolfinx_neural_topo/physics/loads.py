@@ -8,9 +8,10 @@ from mpi4py import MPI
 from scipy.spatial import cKDTree
 
 from dolfinx_neural_topo._dolfinx import dof_points
-from dolfinx_neural_topo.errors import agree
+from dolfinx_neural_topo.errors import agree, collective
 
 
+@collective(same=("points", "values"))
 def nodal_load(V: fem.FunctionSpace, points, values) -> fem.Function:
     """Return the vector of nodal forces for loads at vertices of the mesh.
 

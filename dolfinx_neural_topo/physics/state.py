@@ -12,7 +12,7 @@ from mpi4py import MPI
 
 from dolfinx_neural_topo._dolfinx import dg0_cells, original_cells
 from dolfinx_neural_topo._petsc import Owner, check_prefix, require_real
-from dolfinx_neural_topo.errors import InputError, SolverError, agree
+from dolfinx_neural_topo.errors import InputError, SolverError, agree, collective
 from dolfinx_neural_topo.physics import chain
 from dolfinx_neural_topo.physics.box_assembly import BoxAssembly, is_worth_while
 from dolfinx_neural_topo.physics.checks import check_conditions, check_density
@@ -63,6 +63,7 @@ class StateProblem(Owner):
     Note: Collective.
     """
 
+    @collective
     def __init__(
         self,
         equation: Any,
@@ -134,6 +135,7 @@ class StateProblem(Owner):
         given = [self.rho, *self.states, *(bc.g for bc in bcs), *(load for load in nodal if load is not None)]
         return chain.foreign_state([*forms, self.equation.residual], given, what="equation")
 
+    @collective
     def check_differentiable(self) -> None:
         """Refuse a gradient where the equation holds a copy of a solution.
 
@@ -182,6 +184,7 @@ class StateProblem(Owner):
             self._operator.rtol = value
             self._inputs.forget()
 
+    @collective
     def settle(self) -> bool:
         """Return to a tolerance fit for results, 1e-5, where solves end at a looser one.
 
@@ -200,6 +203,7 @@ class StateProblem(Owner):
         """Whether all Dirichlet values were zero at the last solve (before the first: are zero)."""
         return not self._lifted
 
+    @collective
     def is_symmetric(self) -> bool:
         """Return whether the operator is symmetric, found out from its matrix at a generic density.
 
@@ -208,6 +212,7 @@ class StateProblem(Owner):
         self._probe()
         return self._operator.symmetric
 
+    @collective
     def compile(self, form: ufl.Form) -> fem.Form:
         """Compile a form with the options of this problem.
 
@@ -226,6 +231,7 @@ class StateProblem(Owner):
                 '(ufl.Measure("ds", mesh, subdomain_data=tags) in place of ufl.ds beside it)'
             ) from error
 
+    @collective
     def solve(self, rho: np.ndarray | None = None) -> None:
         """Solve for the states at a density, unless they are there already.
 
@@ -255,6 +261,7 @@ class StateProblem(Owner):
         self._inputs.take()
         self._operator.unread.check(self.petsc_options_prefix)
 
+    @collective
     def solve_adjoint(self, dJ_du: fem.Form, lmbda: Field) -> None:
         """Solve A^T lmbda = dJ/du at the present state, zero on Dirichlet degrees of freedom.
 

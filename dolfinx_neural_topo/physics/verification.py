@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from dolfinx_neural_topo._checks import real_array
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo._dolfinx import dg0_cells, original_cells
+from dolfinx_neural_topo.errors import collective
 from dolfinx_neural_topo.physics.algebra import density_space
 
 ROUNDING = 1e-12  # remainders below this, relative to J, count as zero
@@ -33,6 +35,7 @@ def random_density(space: Any, low: float, high: float, seed: int = 0) -> np.nda
     return low + (high - low) * ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
+@collective
 def taylor_test(
     functional: Any,
     rho: np.ndarray | None = None,
@@ -68,6 +71,7 @@ def taylor_test(
         if direction is None
         else np.asarray(direction, dtype=np.float64)
     )
+    d = real_array("direction", d, rho.shape, "that of rho")
     value, gradient = functional.value_and_gradient(rho)
     slope = float(sum_replicated(functional.comm, gradient @ d))
     steps = step * 0.5 ** np.arange(num_steps)

@@ -19,6 +19,7 @@ from analytic import Bars, Valley
 from mpi4py import MPI
 from petsc4py import PETSc
 
+from dolfinx_neural_topo.density import ConeFilter, Design, DesignDomain, HeavisideProjection
 from dolfinx_neural_topo.errors import CheckpointError, InputError
 from dolfinx_neural_topo.optimize import (
     GCMMA,
@@ -454,3 +455,27 @@ def test_canonical_order_gathers_and_gives_back():
     assert np.array_equal(order.local(np.arange(n)), index)
     with pytest.raises(InputError, match="every number once"):
         CanonicalOrder(comm, np.zeros(2, dtype=np.int64))
+
+
+def test_a_checkpoint_belongs_to_its_problem(tmp_path):
+    path = comm.bcast(tmp_path) / "run.npz"
+    with build(mbb_beam(18, 6, volume_fraction=0.5), comm) as task:
+        functional, space = task.design.functional, task.design.domain.space
+
+        def design(volume_fraction=0.5, radius=2.0, void=None, **options):
+            domain = DesignDomain(space, volume_fraction=volume_fraction, void=void)
+            return Design(functional, domain, filter=ConeFilter(domain, radius), **options)
+
+        minimize(design(), MMA(), evaluations=2, checkpoint=path)
+        changes = {
+            "volume_fraction is 0.5 there and 0.3 here": {"volume_fraction": 0.3},
+            "filter is ConeFilter of radius 2": {"radius": 3.0},
+            "passive cells": {"void": lambda x: x[0] < 2.0},
+            "constrain is physical there and design here": {"constrain": "design"},
+            "constraints is .* there": {"constraints": [(functional, 1e3)]},
+            "projection is None there": {"projection": HeavisideProjection(2.0)},
+        }
+        for difference, options in changes.items():
+            with pytest.raises(CheckpointError, match=f"belongs to another run: {difference}"):
+                minimize(design(**options), MMA(), evaluations=3, checkpoint=path)
+        assert minimize(design(), MMA(), evaluations=3, checkpoint=path).evaluations == 3

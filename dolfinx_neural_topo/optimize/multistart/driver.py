@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dolfinx_neural_topo.density import Design
-from dolfinx_neural_topo.errors import SolverError
+from dolfinx_neural_topo.errors import SolverError, collective
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.multistart import jobs
 from dolfinx_neural_topo.optimize.multistart.display import Display
@@ -63,6 +63,7 @@ class Multistart:
         return sum(each.solves for each in self.found)
 
 
+@collective
 def minimize_multistart(
     design: Design,
     problem: Problem,

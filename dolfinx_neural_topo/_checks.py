@@ -1,0 +1,85 @@
+"""Checks of arguments that several modules make, with messages of one kind."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dolfinx_neural_topo.errors import InputError
+
+_IN_WORDS = {"(0, inf)": "be positive and finite", "[0, inf)": "be zero or positive, and finite"}
+
+
+def check_number(name: str, value: Any, interval: str = "(-inf, inf)") -> float:
+    """Return a number after checking that it is one, finite, and in an interval.
+
+    Args:
+        name: Of the argument.
+        value: What was given.
+        interval: Such as "(0, 1]".
+
+    Raises:
+        InputError: No real number, NaN, infinite, or outside.
+    """
+    low, high = map(float, interval[1:-1].split(","))
+    right = isinstance(value, numbers.Real) or (isinstance(value, np.ndarray) and value.ndim == 0)
+    right = right and math.isfinite(value)
+    if right:
+        right = (value > low if interval[0] == "(" else value >= low) and (
+            value < high if interval[-1] == ")" else value <= high
+        )
+    if not right:
+        expected = _IN_WORDS.get(
+            interval, f"lie in {interval}" if math.isfinite(low) else "be a finite number"
+        )
+        raise InputError(f"{name} must {expected}, got {value!r}")
+    return float(value)
+
+
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """Return a whole number after checking that it is one, and at least `least`.
+
+    Raises:
+        InputError: Not a whole number, or below.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        expected = "be positive, a whole number" if least == 1 else f"be a whole number from {least}"
+        raise InputError(f"{name} must {expected}, got {value!r}")
+    return int(value)
+
+
+def check_type(name: str, value: Any, kind: type | tuple[type, ...], way_out: str = "") -> None:
+    """Refuse a value of another type.
+
+    Raises:
+        InputError: It has another type.
+    """
+    if not isinstance(value, kind):
+        kinds = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+        given = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise InputError(f"{name} must be a {kinds}, got {given}{way_out and f'; way out: {way_out}'}")
+
+
+def real_array(name: str, value: Any, shape: tuple[int, ...], meaning: str) -> np.ndarray:
+    """Return an array as float64 after checking its shape and that its entries are real numbers.
+
+    Raises:
+        InputError: Another shape, complex numbers, or no numbers at all.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub" or array.shape != shape:
+        raise InputError(
+            f"{name} must have shape {shape}, {meaning}, got shape {array.shape} of {array.dtype}"
+        )
+    return array.astype(np.float64, copy=False)
+
+
+def owned_values(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
+    """Check one number for each owned cell, for `errors.collective`: of `self`, or of its domain."""
+    owner = given["self"]
+    count = getattr(owner, "domain", owner).num_owned_cells
+    return real_array(name, value, (count,), "one number for each owned cell")
