@@ -22,7 +22,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 import ufl
 from dolfinx import fem
 from dolfinx import mesh as dmesh
@@ -121,7 +120,7 @@ for name, functional in work.items():
     variables = NeuralDesign(Design(functional, domain, filter=cone), network, PixelTransfer(grid))
     steps = Continuation(force, load_steps[name])
     results[name] = minimize(variables, LBFGS(), evaluations=EVALUATIONS, continuation=steps)
-    torch.nn.utils.vector_to_parameters(torch.from_numpy(results[name].x), network.parameters())
+    variables.evaluate(results[name].x, gradient=False)  # the network holds its best weights for the next run
     if comm.rank == 0:
         print(f"{name:<14} {results[name]}", flush=True)
 

@@ -1,4 +1,4 @@
-"""Communication beside that of DOLFINx and PETSc: replicated reductions, a halo of cell values."""
+"""Communication beside that of DOLFINx and PETSc: replicated reductions, values that other ranks own."""
 
 from __future__ import annotations
 
@@ -76,29 +76,85 @@ def exchange(comm: MPI.Comm, parts: list[np.ndarray]) -> list[np.ndarray]:
     ]
 
 
-class Halo:
-    """Values of cells that other ranks own, refreshed by point-to-point messages between neighbours.
+class Fetch:
+    """Values that other ranks own, by point-to-point messages between neighbours, and the transpose.
 
     Args:
         comm: Communicator.
-        num_owned: Number of cells this rank owns.
-        wanted: For each rank q, the local indices (on q) of the cells whose values this rank needs.
+        num_owned: Number of values this rank owns.
+        wanted: For each rank q, the local indices (on q, each at most once) of the values that this rank
+            needs; its own among them are copied.
+
+    Attributes:
+        num_wanted: How many values this rank needs.
 
     Note: Collective.
     """
 
     def __init__(self, comm: MPI.Comm, num_owned: int, wanted: list[np.ndarray]):
-        requested = exchange(comm, [np.asarray(cells, dtype=np.int64) for cells in wanted])
+        requested = exchange(comm, [np.asarray(indices, dtype=np.int64) for indices in wanted])
         self._comm = comm
         self.num_owned = num_owned
-        self.num_ghosts = sum(len(cells) for cells in wanted)
-        self._sends = [(q, cells) for q, cells in enumerate(requested) if len(cells)]
-        ends = num_owned + np.cumsum([len(cells) for cells in wanted])
+        ends = np.cumsum([len(indices) for indices in wanted])
+        self.num_wanted = int(ends[-1])
+        self._sends = [(q, indices) for q, indices in enumerate(requested) if len(indices)]
         self._receives = [
-            (q, slice(end - len(cells), end))
-            for q, (end, cells) in enumerate(zip(ends, wanted, strict=True))
-            if len(cells)
+            (q, slice(end - len(indices), end))
+            for q, (end, indices) in enumerate(zip(ends, wanted, strict=True))
+            if len(indices)
         ]
+
+    def apply(self, owned: np.ndarray) -> np.ndarray:
+        """Return the wanted values, rank after rank.
+
+        Args:
+            owned: Owned values, shape (num_owned,), float64.
+
+        Returns:
+            Values, shape (num_wanted,).
+
+        Note: Collective among neighbours.
+        """
+        values = np.empty(self.num_wanted)
+        parts = {q: owned[indices] for q, indices in self._sends}
+        deliver(self._comm, parts, {q: values[where] for q, where in self._receives})
+        return values
+
+    def apply_transpose(self, values: np.ndarray) -> np.ndarray:
+        """Sum values, shape (num_wanted,), on the ranks that own them.
+
+        Returns:
+            Sums, shape (num_owned,), added in the order of the ranks: the same bits every time.
+
+        Note: Collective among neighbours.
+        """
+        parts = {q: np.empty(len(indices)) for q, indices in self._sends}
+        deliver(self._comm, {q: values[where] for q, where in self._receives}, parts)
+        owned = np.zeros(self.num_owned)
+        for q, indices in self._sends:
+            owned[indices] += parts[q]
+        return owned
+
+
+def deliver(comm: MPI.Comm, outgoing: dict[int, np.ndarray], incoming: dict[int, np.ndarray]) -> None:
+    """Send contiguous arrays to ranks, and fill those that ranks send to this one.
+
+    Args:
+        comm: Communicator.
+        outgoing: What goes to each rank, this one included.
+        incoming: Arrays to fill with what each rank sends.
+
+    Note: Collective among neighbours.
+    """
+    requests = [comm.Irecv(part, source=q, tag=_TAG) for q, part in incoming.items() if q != comm.rank]
+    requests += [comm.Isend(part, dest=q, tag=_TAG) for q, part in outgoing.items() if q != comm.rank]
+    if comm.rank in outgoing:
+        incoming[comm.rank][...] = outgoing[comm.rank]
+    MPI.Request.Waitall(requests)
+
+
+class Halo(Fetch):
+    """Values of cells that other ranks own, behind those of this rank."""
 
     def extend(self, owned: np.ndarray) -> np.ndarray:
         """Append the halo to owned values.
@@ -107,16 +163,11 @@ class Halo:
             owned: Owned values, shape (num_owned,), float64.
 
         Returns:
-            Owned values followed by those of the halo cells, shape (num_owned + num_ghosts,). Where
+            Owned values followed by those of the halo cells, shape (num_owned + num_wanted,). Where
             there is no halo this is `owned` itself.
 
         Note: Collective among neighbours.
         """
         if not self._sends and not self._receives:
             return owned
-        values = np.empty(self.num_owned + self.num_ghosts)
-        values[: self.num_owned] = owned
-        requests = [self._comm.Irecv(values[where], source=q, tag=_TAG) for q, where in self._receives]
-        requests += [self._comm.Isend(owned[cells], dest=q, tag=_TAG) for q, cells in self._sends]
-        MPI.Request.Waitall(requests)
-        return values
+        return np.concatenate([owned, self.apply(owned)])

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from mpi4py import MPI
 
+from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.bridge.objective import TopologyObjective
-from dolfinx_neural_topo.bridge.replication import check_replicated
 from dolfinx_neural_topo.bridge.transfer import default_transfer
+from dolfinx_neural_topo.bridge.weights import Weights, in_tiles
 from dolfinx_neural_topo.density import Design, Evaluation
 from dolfinx_neural_topo.errors import agree
 
@@ -22,15 +23,17 @@ class NeuralDesign:
         weights -> network -> logits -> rho_design -> rho_filtered -> rho -> functional
 
     The volume is met exactly for any weights and is no constraint any more; the design's further constraints
-    stay. The trainable parameters become views of one flat tensor, so that copying x into the network is a
-    single copy; their `.grad` is left alone.
+    stay. Every entry of x belongs to one rank, as every cell does. Networks of this package that return
+    images are cut into tiles, one a rank: parameters of pixels live with their tile. All other parameters are
+    spread evenly, gathered to evaluate, and their gradients summed. A module of one's own that returns an
+    image is replicated: each rank computes the whole image, so that more ranks make it neither faster nor
+    smaller.
 
     Attributes:
         comm: Communicator.
         design: The design.
         network: The network. Do not move it to another device or dtype afterwards.
         objective: The bridge.
-        distributed: False: x is the same on all ranks.
         lower: None, there are no bounds.
         upper: None.
 
@@ -43,68 +46,75 @@ class NeuralDesign:
 
     Raises:
         InputError: The network has no trainable parameters, or they differ in dtype or device.
-        ReplicationError: The weights differ between ranks.
+        ReplicationError: Weights that every rank holds differ between ranks.
 
     Note: Collective.
     """
 
-    distributed = False
     lower = None
     upper = None
 
     def __init__(self, design: Design, network: torch.nn.Module, transfer=None):
         self.comm = design.comm
+        problem = None
+        if not isinstance(network, torch.nn.Module):
+            problem = f"network must be a torch.nn.Module, made by a call of its class, got {network!r}"
+        agree(self.comm, problem)
         self.design = design
         self.network = network
         transfer = default_transfer(design.domain, network) if transfer is None else transfer
         self.objective = TopologyObjective(design, transfer)
-        self._parameters = [p for p in network.parameters() if p.requires_grad]
-        kinds = {(p.dtype, p.device) for p in self._parameters}
-        agree(
-            self.comm,
-            None
-            if len(kinds) == 1
-            else f"network must have trainable parameters of one dtype on one device, got {kinds or 'none'}",
-        )
-        self._weights = torch.cat([p.detach().reshape(-1) for p in self._parameters])
-        for parameter, part in zip(self._parameters, self._split(self._weights), strict=True):
-            parameter.data = part
+        transfer = self.objective.transfer
+        self._replicated = hasattr(transfer, "tiles") and not getattr(network, "divisible", False)
+        if hasattr(transfer, "tiles") and not self._replicated:
+            problem = None
+            if network.shape != transfer.shape:
+                problem = f"network must return an image of shape {transfer.shape}, got {network.shape}"
+            agree(self.comm, problem)
+            cast(Any, network).distribute(transfer.tiles)
+        self._weights = Weights(self.comm, network)
         self._arguments: tuple[torch.Tensor, ...] = ()
-        if not self.objective.transfer.replicated:
-            points = torch.from_numpy(self.objective.transfer.points)
-            self._arguments = (points.to(self._weights.device, self._weights.dtype),)
-        check_replicated(self.comm, self._weights.cpu().numpy(), "network weights")
+        if hasattr(transfer, "points"):
+            like = self._weights.parameters[0]
+            self._arguments = (torch.from_numpy(transfer.points).to(like.device, like.dtype),)
 
     def initial(self) -> np.ndarray:
-        """Return a copy of the weights that the network holds now, flat, in the network's dtype."""
-        return self._weights.cpu().numpy().copy()
+        """Return a copy of this rank's part of the weights that the network holds now, in its dtype."""
+        return self._weights.get()
 
     def evaluate(self, x: np.ndarray, gradient: bool = True) -> Evaluation:
         """Evaluate objective and constraints at given weights; the network holds them afterwards.
 
         Args:
-            x: Flat weights, the same on all ranks.
+            x: This rank's part of the weights.
             gradient: Whether gradients are wanted.
 
         Returns:
-            The evaluation, gradients with respect to x in the network's dtype, the same bits on all ranks.
+            The evaluation, gradients with respect to x in the network's dtype.
 
         Raises:
             InputError: x has the wrong shape, or the network returns unusable logits.
-            ReplicationError: x or the logits differ between ranks.
 
         Note: Collective.
         """
-        self._assign(x)
+        shape = (self._weights.size,)
+        agree(self.comm, None if np.shape(x) == shape else f"x must have shape {shape}, got {np.shape(x)}")
+        self._weights.set(x)
         with torch.set_grad_enabled(gradient):
-            output = self.network(*self._arguments)
-            logits = output.to("cpu", torch.float64)
-        self.objective.check(logits)
-        evaluation = self.objective.evaluate(logits.detach().numpy(), gradient)
+            logits = self._logits()
+            constant = gradient and isinstance(logits, torch.Tensor) and not logits.requires_grad
+            agree(
+                self.comm,
+                "network must return logits that depend on its trainable parameters" if constant else None,
+            )
+            values = self.objective.values(logits)
+        evaluation = self.objective.last
+        assert evaluation is not None
         if not gradient:
             return evaluation
-        rows = [evaluation.gradient, *evaluation.constraint_gradients]
-        first, *others = [self._pull_to_weights(logits, row, last=row is rows[-1]) for row in rows]
+        first, *others = [
+            self._pull_to_weights(value, last=k == len(values) - 1) for k, value in enumerate(values)
+        ]
         return replace(
             evaluation, gradient=first, constraint_gradients=np.array(others).reshape(len(others), len(x))
         )
@@ -120,9 +130,9 @@ class NeuralDesign:
         return self.design.num_solves
 
     @property
-    def canonical_index(self) -> None:
-        """None: x is replicated."""
-        return None
+    def canonical_index(self) -> np.ndarray:
+        """Number of each entry of x in the weights of the whole network; int64."""
+        return self._weights.index
 
     def settle(self) -> bool:
         """Solve as accurately as results must be; return whether that is a change. Note: Collective."""
@@ -136,69 +146,37 @@ class NeuralDesign:
         """Go back to a continuation stage."""
         self.design.load_state_dict(state)
 
-    def _assign(self, x: np.ndarray) -> None:
-        """Copy flat weights into the network."""
-        shape = (self._weights.numel(),)
-        agree(self.comm, None if np.shape(x) == shape else f"x must have shape {shape}, got {np.shape(x)}")
-        check_replicated(self.comm, x, "network weights x")
-        if self._weights.device.type == "cpu":
-            np.copyto(self._weights.numpy(), x, casting="same_kind")
-        else:
-            self._weights.copy_(torch.from_numpy(np.asarray(x)))
+    def _logits(self) -> torch.Tensor:
+        """Return the part of the network's output that this rank hands to its neighbours' cells."""
+        output, transfer = self.network(*self._arguments), self.objective.transfer
+        if not isinstance(output, torch.Tensor):
+            return output
+        output = output.to("cpu", torch.float64)
+        if self._replicated and tuple(output.shape) == transfer.shape:
+            return output[transfer.tiles.part(transfer.shape)]
+        return output
 
-    def _pull_to_weights(self, logits: torch.Tensor, dJ_dlogits: np.ndarray, *, last: bool) -> np.ndarray:
-        """Gradient with respect to the flat weights."""
-        gradients = torch.autograd.grad(
-            logits,
-            self._parameters,
-            torch.from_numpy(dJ_dlogits),
-            retain_graph=not last,
-            materialize_grads=True,
+    def _pull_to_weights(self, value: torch.Tensor, *, last: bool) -> np.ndarray:
+        """Gradient of a value with respect to x."""
+        parameters = self._weights.parameters
+        return self._weights.gradient(
+            torch.autograd.grad(value, parameters, retain_graph=not last, materialize_grads=True)
         )
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        return replicated_gradient(
-            self.comm, flat.cpu().numpy(), summed=not self.objective.transfer.replicated
-        )
-
-    def _split(self, flat: torch.Tensor) -> list[torch.Tensor]:
-        """Views of a flat tensor in the shapes of the parameters."""
-        parts = flat.split([p.numel() for p in self._parameters])
-        return [part.view(p.shape) for part, p in zip(parts, self._parameters, strict=True)]
-
-
-def replicated_gradient(comm: MPI.Comm, gradient: np.ndarray, *, summed: bool) -> np.ndarray:
-    """Make a weight gradient the same on all ranks, in place.
-
-    Args:
-        comm: Communicator.
-        gradient: This rank's gradient, contiguous.
-        summed: Sum the ranks' gradients (data-parallel networks); else they agree up to rounding already,
-            and rank 0 decides.
-
-    Returns:
-        The gradient.
-
-    Note: Collective.
-    """
-    if comm.size > 1:
-        if summed:
-            comm.Reduce(MPI.IN_PLACE if comm.rank == 0 else gradient, gradient, op=MPI.SUM, root=0)
-        comm.Bcast(gradient, root=0)
-    return gradient
 
 
 def sum_gradients(comm: MPI.Comm, network: torch.nn.Module) -> None:
-    """Sum the `.grad` of all parameters over ranks: for one's own loop around a coordinate network.
+    """Sum the `.grad` of parameters over ranks, those of pixels left out: for one's own loop.
 
     Args:
         comm: Communicator.
-        network: Network after `backward()`, the same on all ranks. A gradient that is missing here counts as
-            zero.
+        network: Coordinate network, or one that is cut into tiles, after `backward()`. A gradient that is
+            missing here counts as zero.
 
     Note: Collective.
     """
-    for parameter in network.parameters():
-        if parameter.requires_grad:
+    images = in_tiles(network)
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad and name not in images:
             local = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            total = replicated_gradient(comm, local.detach().cpu().contiguous().numpy(), summed=True)
-            parameter.grad = torch.from_numpy(total).to(parameter.device)
+            total = sum_replicated(comm, local.detach().cpu().numpy())
+            parameter.grad = torch.from_numpy(total).to(parameter.device, parameter.dtype)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
-from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.bridge.replication import check_replicated
 from dolfinx_neural_topo.bridge.transfer import PointTransfer
 from dolfinx_neural_topo.density import Design, Evaluation
@@ -22,14 +22,18 @@ class TopologyObjective:
         loss = objective(network().to("cpu", torch.float64))
         loss.backward()
 
-    The gradient is computed in the forward pass when grad mode is on; `backward` only scales it and does not
-    communicate. With a network that is replicated all ranks get the same loss and gradient, bit for bit. With
-    a coordinate network (`PointTransfer`) weight gradients must be summed over ranks: `sum_gradients`.
+    The gradient is computed in the forward pass when grad mode is on; `backward` only scales it. All ranks
+    get the same loss, bit for bit. The output may be of two kinds:
+
+    - `transfer.local_shape`: this rank's tile of an image (`network.distribute(transfer.tiles)`), or its own
+      points. The gradient stays with it; those of weights that all ranks hold are summed by `sum_gradients`.
+    - `transfer.shape`: the whole image, the same on all ranks, from a network that is replicated. So is the
+      gradient, which the backward pass gathers: memory and time of the network are those of one rank.
 
     Attributes:
         design: The design.
         transfer: Map from the network's output to owned cells.
-        last: The latest `Evaluation`, gradients with respect to the network's output; None before the first.
+        last: The latest `Evaluation`, gradients with respect to the logits of owned cells; None before.
 
     Args:
         design: The design.
@@ -42,7 +46,7 @@ class TopologyObjective:
 
     def __init__(self, design: Design, transfer=None):
         self.design = design
-        self.transfer = PointTransfer(design.domain) if transfer is None else transfer
+        self.transfer: Any = PointTransfer(design.domain) if transfer is None else transfer
         if self.transfer.mesh is not design.domain.mesh:
             raise InputError("transfer must be made for the mesh of the design, it was made for another one")
         self.last: Evaluation | None = None
@@ -75,9 +79,8 @@ class TopologyObjective:
 
         Note: Collective.
         """
-        self.check(logits)
-        wants_gradient = torch.is_grad_enabled() and logits.requires_grad
-        return _Values.apply(logits, self, wants_gradient)
+        tile = self._tile(logits)
+        return _Values.apply(tile, self, torch.is_grad_enabled() and tile.requires_grad)
 
     def density(self, logits: torch.Tensor) -> torch.Tensor:
         """Physical density that logits stand for, for loss terms of one's own.
@@ -91,44 +94,15 @@ class TopologyObjective:
 
         Note: Collective, and so is its backward pass.
         """
-        self.check(logits)
-        return _Density.apply(logits, self)
+        return _Density.apply(self._tile(logits), self)
 
-    def evaluate(self, logits: np.ndarray, gradient: bool) -> Evaluation:
-        """Evaluate objective and constraints without autograd.
-
-        Args:
-            logits: The network's output, of the transfer's shape, float64.
-            gradient: Whether gradients are wanted.
-
-        Returns:
-            The evaluation, with `gradient` of the logits' shape and `constraint_gradients` of shape (m,
-            *shape).
+    def _tile(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return this rank's part of logits, which are refused on all ranks if they cannot be used.
 
         Note: Collective.
         """
-        transfer = self.transfer
-        evaluation = self.design.evaluate_logits(transfer.apply(logits), gradient)
-        if gradient:
-            rows = [transfer.apply_transpose(row) for row in evaluation.constraint_gradients]
-            evaluation = replace(
-                evaluation,
-                gradient=transfer.apply_transpose(evaluation.gradient),
-                constraint_gradients=np.array(rows).reshape(len(rows), *transfer.shape),
-            )
-        self.last = evaluation
-        return evaluation
-
-    def check(self, logits: torch.Tensor) -> None:
-        """Refuse logits that cannot be used, on all ranks.
-
-        Raises:
-            InputError: Wrong type, shape, dtype or device.
-            ReplicationError: They differ between ranks although they must not.
-
-        Note: Collective.
-        """
-        problem = None
+        comm, transfer = self.design.comm, self.transfer
+        problem, shape = None, None
         if not isinstance(logits, torch.Tensor):
             problem = f"logits must be a torch.Tensor, got {type(logits).__name__}"
         elif logits.dtype != torch.float64 or logits.device.type != "cpu":
@@ -136,11 +110,20 @@ class TopologyObjective:
                 "logits must be float64 on the CPU, "
                 f"got {logits.dtype} on {logits.device}; call logits.to('cpu', torch.float64)"
             )
-        elif tuple(logits.shape) != self.transfer.shape:
-            problem = f"logits must have shape {self.transfer.shape}, got {tuple(logits.shape)}"
-        agree(self.design.comm, problem)
-        if self.transfer.replicated:
-            check_replicated(self.design.comm, logits.detach().numpy(), "logits")
+        else:
+            shape = tuple(logits.shape)
+        agree(comm, problem)
+        not_local, not_whole = max_replicated(comm, [shape != transfer.local_shape, shape != transfer.shape])
+        if not not_local:
+            return logits
+        problem = None
+        if shape not in (transfer.shape, transfer.local_shape):
+            tile = "" if comm.size == 1 else f"; this rank's tile has shape {transfer.local_shape}"
+            problem = f"logits must have shape {transfer.shape}, got {shape}{tile}"
+        agree(comm, problem)
+        agree(comm, "logits must be tiles on all ranks or the whole image on all" if not_whole else None)
+        check_replicated(comm, logits.detach().numpy(), "logits")
+        return _Cut.apply(logits, transfer.tiles)
 
 
 def global_sum(comm, value: torch.Tensor) -> torch.Tensor:
@@ -160,15 +143,32 @@ def global_sum(comm, value: torch.Tensor) -> torch.Tensor:
     return _GlobalSum.apply(value, comm)
 
 
+class _Cut(torch.autograd.Function):
+    """This rank's tile of an image that all ranks hold; all of them get the whole gradient."""
+
+    @staticmethod
+    def forward(ctx, image, tiles):
+        ctx.tiles = tiles
+        return image[tiles.part(tiles.size)].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_output):
+        return torch.from_numpy(ctx.tiles.whole_image(grad_output.numpy())), None
+
+
 class _Values(torch.autograd.Function):
     """(J, g_1, ..., g_m) of logits, with the Jacobian computed in forward."""
 
     @staticmethod
     def forward(ctx, logits, objective, wants_gradient):
-        evaluation = objective.evaluate(logits.detach().numpy(), wants_gradient)
+        transfer = objective.transfer
+        cell_logits = transfer.apply(logits.detach().numpy())
+        objective.last = evaluation = objective.design.evaluate_logits(cell_logits, wants_gradient)
         if wants_gradient:
-            rows = np.concatenate([evaluation.gradient[None], evaluation.constraint_gradients])
-            ctx.save_for_backward(torch.from_numpy(rows))
+            rows = [evaluation.gradient, *evaluation.constraint_gradients]
+            jacobian = np.stack([transfer.apply_transpose(row) for row in rows])
+            ctx.save_for_backward(torch.from_numpy(jacobian))
         return torch.from_numpy(np.concatenate([[evaluation.value], evaluation.constraints]))
 
     @staticmethod

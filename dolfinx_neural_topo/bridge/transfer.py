@@ -8,65 +8,101 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse
 
-from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo._communication import Fetch
+from dolfinx_neural_topo.bridge.tiles import RankTiles
 from dolfinx_neural_topo.density import CellGrid, DesignDomain
 from dolfinx_neural_topo.density.grid import image_coordinates
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, agree
 
 if TYPE_CHECKING:
     import torch
 
 
-class PixelTransfer:
+class ImageTransfer:
+    """Sparse map from an image, one tile a rank, to owned cells.
+
+    Which pixels each rank needs of which is settled once; an evaluation sends no more than those.
+    """
+
+    def __init__(self, mesh, shape: tuple[int, ...], pixels: np.ndarray, weights: np.ndarray):
+        """Prepare for logits_i = sum_k weights[i, k] image[pixels[i, k]]. Note: Collective."""
+        self.mesh = mesh
+        self.shape = shape
+        self.tiles = RankTiles(mesh.comm, shape)
+        self.local_shape = self.tiles.shape(shape)
+        needed, columns = np.unique(pixels, return_inverse=True)
+        ranks, numbers = self.tiles.owners(needed)
+        order = np.argsort(ranks, kind="stable")
+        ends = np.searchsorted(ranks[order], np.arange(1, mesh.comm.size))
+        self._fetch = Fetch(mesh.comm, int(np.prod(self.local_shape)), np.split(numbers[order], ends))
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        starts = pixels.shape[1] * np.arange(len(pixels) + 1)
+        self._matrix = scipy.sparse.csr_matrix(
+            (weights.reshape(-1), place[columns.reshape(-1)], starts), shape=(len(pixels), len(needed))
+        )
+
+    def apply(self, tile: np.ndarray) -> np.ndarray:
+        """Return the logits of owned cells.
+
+        Args:
+            tile: This rank's tile of the image, `local_shape`, float64.
+
+        Returns:
+            Owned logits, shape (num_owned_cells,).
+
+        Raises:
+            InputError: The tile has another shape (on any rank).
+
+        Note: Collective.
+        """
+        problem = None
+        if np.shape(tile) != self.local_shape:
+            problem = f"image must be this rank's tile, of shape {self.local_shape}, got {np.shape(tile)}"
+        agree(self.mesh.comm, problem)
+        return self._matrix @ self._fetch.apply(tile.reshape(-1))
+
+    def apply_transpose(self, values: np.ndarray) -> np.ndarray:
+        """Sum owned values, shape (num_owned_cells,), over the cells that a pixel reaches.
+
+        Returns:
+            This rank's tile, `local_shape`.
+
+        Note: Collective among neighbours.
+        """
+        return self._fetch.apply_transpose(self._matrix.T @ values).reshape(self.local_shape)
+
+
+class PixelTransfer(ImageTransfer):
     """Image of a structured mesh to the cells of its pixels.
 
     Attributes:
-        shape: Shape of the image, the same on all ranks.
-        replicated: True: the network's output is the same on all ranks, and so is the gradient.
+        shape: Shape of the image.
+        tiles: Its tiles, one a rank.
+        local_shape: Shape of this rank's tile.
         mesh: The mesh.
 
     Args:
         grid: Pixels of the mesh.
+
+    Note: Collective.
     """
 
-    replicated = True
-
     def __init__(self, grid: CellGrid):
-        self._grid = grid
-        self.mesh = grid.mesh
-        self.shape = grid.shape
-
-    def apply(self, image: np.ndarray) -> np.ndarray:
-        """Give every owned cell the value of its pixel.
-
-        Args:
-            image: Image of `shape`, float64.
-
-        Returns:
-            Owned logits, shape (num_owned_cells,).
-        """
-        return image.reshape(-1)[self._grid.pixels]
-
-    def apply_transpose(self, values: np.ndarray) -> np.ndarray:
-        """Sum owned values, shape (num_owned_cells,), over the cells of each pixel.
-
-        Returns:
-            Image of `shape`, summed over ranks, the same bits on all of them.
-
-        Note: Collective.
-        """
-        return self._grid.sum_cells(values)
+        pixels = grid.pixels[:, None]
+        super().__init__(grid.mesh, grid.shape, pixels, np.ones(pixels.shape))
 
 
-class SampledTransfer:
+class SampledTransfer(ImageTransfer):
     """Image over the bounding box of any mesh, sampled at cell midpoints.
 
     Bilinear (2D) or trilinear (3D) interpolation between pixel centres; beyond the outermost
     centres the value is constant. Rows and axes of the image are oriented as in `CellGrid`.
 
     Attributes:
-        shape: Shape of the image, the same on all ranks.
-        replicated: True: the network's output is the same on all ranks, and so is the gradient.
+        shape: Shape of the image.
+        tiles: Its tiles, one a rank.
+        local_shape: Shape of this rank's tile.
         mesh: The mesh.
 
     Args:
@@ -79,19 +115,15 @@ class SampledTransfer:
     Note: Collective.
     """
 
-    replicated = True
-
     def __init__(self, domain: DesignDomain, shape: tuple[int, ...]):
         dim = domain.mesh.topology.dim
-        self.shape = tuple(int(n) for n in shape)
-        if len(self.shape) != dim or min(self.shape) < 1:
+        given, shape = shape, tuple(int(n) for n in shape)
+        if len(shape) != dim or min(shape) < 1:
             raise InputError(
-                f"shape must have {dim} positive numbers for a mesh of dimension {dim}, got {tuple(shape)}"
+                f"shape must have {dim} positive numbers for a mesh of dimension {dim}, got {tuple(given)}"
             )
-        self.mesh = domain.mesh
-        self._comm = domain.comm
-        position = image_coordinates(domain.midpoints, *domain.bounding_box(), self.shape) - 0.5
-        last = np.array(self.shape) - 1
+        position = image_coordinates(domain.midpoints, *domain.bounding_box(), shape) - 0.5
+        last = np.array(shape) - 1
         position = np.clip(position, 0.0, last)
         corner = np.minimum(position.astype(np.int64), np.maximum(last - 1, 0))
         fraction = position - corner
@@ -100,35 +132,10 @@ class SampledTransfer:
         weights = np.ones((num_cells, 2**dim))
         for k, offset in enumerate(np.ndindex((2,) * dim)):
             index = np.minimum(corner + np.array(offset), last)
-            pixels[:, k] = np.ravel_multi_index(tuple(index.T), self.shape)
+            pixels[:, k] = np.ravel_multi_index(tuple(index.T), shape)
             for axis, side in enumerate(offset):
                 weights[:, k] *= fraction[:, axis] if side else 1.0 - fraction[:, axis]
-        starts = 2**dim * np.arange(num_cells + 1)
-        size = int(np.prod(self.shape))
-        self._matrix = scipy.sparse.csr_matrix(
-            (weights.reshape(-1), pixels.reshape(-1), starts), shape=(num_cells, size)
-        )
-
-    def apply(self, image: np.ndarray) -> np.ndarray:
-        """Interpolate at the midpoints of owned cells.
-
-        Args:
-            image: Image of `shape`, float64.
-
-        Returns:
-            Owned logits, shape (num_owned_cells,).
-        """
-        return self._matrix @ image.reshape(-1)
-
-    def apply_transpose(self, values: np.ndarray) -> np.ndarray:
-        """Spread owned values, shape (num_owned_cells,), to the pixels they came from: an image.
-
-        Returns:
-            Image of `shape`, summed over ranks, the same bits on all of them.
-
-        Note: Collective.
-        """
-        return sum_replicated(self._comm, self._matrix.T @ values).reshape(self.shape)
+        super().__init__(domain.mesh, shape, pixels, weights)
 
 
 class PointTransfer:
@@ -137,21 +144,17 @@ class PointTransfer:
     Attributes:
         points: Midpoints of owned cells, shape (num_owned_cells, dimension of the mesh), float64.
         shape: Shape of the network's output, (num_owned_cells,): different on every rank.
-        replicated: False: gradients with respect to the output stay on their rank, those with respect to
-            weights must be summed over ranks (`NeuralDesign` does, and `sum_gradients` for a loop of one's
-            own).
+        local_shape: The same.
         mesh: The mesh.
 
     Args:
         domain: Design domain.
     """
 
-    replicated = False
-
     def __init__(self, domain: DesignDomain):
         self.mesh = domain.mesh
         self.points = np.ascontiguousarray(domain.midpoints[:, : domain.mesh.topology.dim])
-        self.shape = (domain.num_owned_cells,)
+        self.shape = self.local_shape = (domain.num_owned_cells,)
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Return the values: they are the owned logits already."""

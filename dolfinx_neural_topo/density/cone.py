@@ -58,7 +58,7 @@ class ConeFilter:
         positions, owners, cells = _images_near(domain, self.radius)
         weights, used = _weights(domain, self.radius, positions)
         self._halo, columns = _halo(domain, owners, cells, used)
-        shape = (domain.num_owned_cells, domain.num_owned_cells + self._halo.num_ghosts)
+        shape = (domain.num_owned_cells, domain.num_owned_cells + self._halo.num_wanted)
         self._matrix = scipy.sparse.csr_matrix(
             (weights.data, columns[weights.indices], weights.indptr), shape=shape
         )

@@ -39,7 +39,6 @@ class Design:
         chain: All stages in order.
         constraints: Pairs (functional, bound), each held as functional / bound - 1 <= 0.
         volume_is_a_choice: Whether logits may use less than the volume allowed.
-        distributed: True: x holds this rank's part.
         lower: Lower bound of x.
         upper: Upper bound of x.
 
@@ -63,7 +62,6 @@ class Design:
     Note: Collective.
     """
 
-    distributed = True
     lower = 0.0
     upper = 1.0
 

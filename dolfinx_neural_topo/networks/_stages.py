@@ -1,4 +1,4 @@
-"""Stages of the convolutional networks: sizes, upsampling, normalization, offsets.
+"""Stages of the convolutional networks: sizes, upsampling, convolution, offsets.
 
 Images travel as tensors of shape (1, channels, *spatial) whose channels vary fastest in memory
 (`channels_last`): convolutions are a fifth faster that way on CPUs. Offsets and kernels are stored in the
@@ -14,20 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dolfinx_neural_topo._tiles import Interval, Tiles
 from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.networks._exchange import channels_first, empty, exchange, normalize
 from dolfinx_neural_topo.networks._initial import truncated_normal
 
-EPSILON = 1e-6
-"""Added to the variance in the normalization."""
-
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "sin": torch.sin}
-
-
-def channels_first(x: Tensor) -> Tensor:
-    """View (*spatial, channels) data as (1, channels, *spatial)."""
-    return x[None].movedim(
-        -1, 1
-    )  # this order gives the first axis the stride by which torch knows the format
 
 
 def check_shape(shape: Sequence[int]) -> tuple[int, ...]:
@@ -69,34 +61,87 @@ def stage_sizes(shape: Sequence[int], resizes: Sequence[int]) -> list[tuple[int,
     return sizes[::-1]
 
 
-def upsample(x: Tensor, factor: int, size: Sequence[int]) -> Tensor:
+def upsample(x: Tensor, factor: int, source: Sequence[int], size: Sequence[int], tiles: Tiles) -> Tensor:
     """Enlarge linearly by `factor` (half-pixel centres, edge clamped), then cut to `size`, both ends alike.
 
     Of an odd surplus the larger part is cut at the end.
 
     Args:
-        x: Image, shape (1, channels, *spatial).
+        x: Tile of an image, shape (1, channels, *tile).
         factor: Integer factor, the same in each direction.
-        size: Spatial size of the result, at most `factor` times that of `x`.
+        source: Spatial size of the whole image.
+        size: Spatial size of the whole result, at most `factor` times `source`.
+        tiles: Tiles.
 
     Returns:
-        Image, shape (1, channels, *size).
+        Tile of the result, shape (1, channels, *tile).
+
+    Note: Collective, and so is its backward pass.
     """
-    if factor > 1:
-        mode = "bilinear" if x.dim() == 4 else "trilinear"
-        x = functional.interpolate(x, scale_factor=factor, mode=mode, align_corners=False)
-    for axis, n in enumerate(size, start=2):
-        surplus = x.shape[axis] - n
-        if surplus:
-            x = x.narrow(axis, surplus // 2, n)
+    if factor == 1:
+        return x
+    source, parts = tuple(source), tiles.part(size)
+    starts = [(factor * n - m) // 2 for n, m in zip(source, size, strict=True)]
+    windows = tuple(
+        tuple(_sources(interval, start, factor, n) for interval in intervals)
+        for intervals, start, n in zip(tiles.intervals(size), starts, source, strict=True)
+    )
+    channels = x.shape[1]
+    x = exchange(x, source, windows, tiles)
+    if 0 in tiles.shape(size):
+        return empty((1, channels, *tiles.shape(size)), x)
+    mode = "bilinear" if x.dim() == 4 else "trilinear"
+    x = functional.interpolate(x, scale_factor=factor, mode=mode, align_corners=False)
+    place = tiles.place or (0,) * len(source)
+    for axis, (part, start, window, k) in enumerate(zip(parts, starts, windows, place, strict=True)):
+        x = x.narrow(2 + axis, part.start + start - factor * window[k][0], part.stop - part.start)
     return x
 
 
-def normalize(x: Tensor) -> Tensor:
-    """Return (x - mean) / sqrt(variance + 1e-6), the moments taken over all elements, channels included."""
-    last = x.movedim(1, -1)
-    flat = last.reshape(-1)
-    return functional.layer_norm(flat, flat.shape, eps=EPSILON).view(last.shape).movedim(-1, 1)
+def _sources(interval: Interval, start: int, factor: int, n: int) -> Interval:
+    """Return the pixels that an interval of the enlarged axis is interpolated from.
+
+    Args:
+        interval: First pixel and end, after the cut.
+        start: Pixels cut in front.
+        factor: Factor of the enlargement.
+        n: Pixels before it.
+    """
+    low, high = interval
+    if low == high:
+        return (0, 0)
+    left, last = ((2 * (k + start) + 1 - factor) // (2 * factor) for k in (low, high - 1))
+    return (max(0, left), min(n, last + 2))
+
+
+def convolve(x: Tensor, kernel: Tensor, bias: Tensor, size: Sequence[int], tiles: Tiles) -> Tensor:
+    """Convolve an image of spatial `size` with a kernel of odd edge length; beyond its edge it is zero.
+
+    Args:
+        x: Tile of the image, shape (1, channels_in, *tile).
+        kernel: Shape (channels_out, channels_in, *taps).
+        bias: Shape (channels_out,).
+        size: Spatial size of the whole image.
+        tiles: Tiles.
+
+    Returns:
+        Tile of the result, shape (1, channels_out, *tile).
+
+    Note: Collective, and so is its backward pass.
+    """
+    width = kernel.shape[-1] // 2
+    windows = tuple(
+        tuple((low - width, high + width) if low < high else (low, high) for low, high in intervals)
+        if len(intervals) > 1
+        else intervals
+        for intervals in tiles.intervals(size)
+    )
+    padding = [0 if len(intervals) > 1 else width for intervals in windows]
+    x = exchange(x, tuple(size), windows, tiles)
+    if 0 in tiles.shape(size):
+        return empty((1, len(bias), *tiles.shape(size)), x, kernel, bias)
+    function = functional.conv2d if x.dim() == 4 else functional.conv3d
+    return function(x, kernel, bias, padding=padding)
 
 
 class Stage(nn.Module):
@@ -105,6 +150,7 @@ class Stage(nn.Module):
     Args:
         channels_in: Channels of the input.
         channels_out: Channels of the output.
+        source: Spatial size of the input.
         size: Spatial size of the output.
         resize: Factor of the upsampling.
         kernel: Edge length of the convolution kernel, odd.
@@ -118,6 +164,7 @@ class Stage(nn.Module):
         self,
         channels_in: int,
         channels_out: int,
+        source: Sequence[int],
         size: Sequence[int],
         *,
         resize: int,
@@ -128,9 +175,10 @@ class Stage(nn.Module):
         dtype: torch.dtype,
     ):
         super().__init__()
-        self.size = tuple(size)
+        self.tiles = Tiles()
+        self.source, self.size = tuple(source), tuple(size)
+        self.pixelwise = {"offset": (*self.size, channels_out)} if offset_scale else {}
         self.resize = resize
-        self.padding = kernel // 2
         self.activation = activation
         self.offset_scale = offset_scale
         taps = (kernel,) * len(self.size)
@@ -145,10 +193,10 @@ class Stage(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (1, channels_in, *spatial) to (1, channels_out, *size)."""
-        x = normalize(upsample(self.activation(x), self.resize, self.size))
-        convolve = functional.conv2d if x.dim() == 4 else functional.conv3d
-        y = convolve(x, self.kernel.movedim(-1, 1), self.bias, padding=self.padding)
+        """Map the tile of (1, channels_in, *source) to that of (1, channels_out, *size)."""
+        x = upsample(self.activation(x), self.resize, self.source, self.size, self.tiles)
+        x = normalize(x, x.shape[1] * math.prod(self.size), self.tiles)
+        y = convolve(x, self.kernel.movedim(-1, 1), self.bias, self.size, self.tiles)
         if self.offset is None:
             return y
         return torch.add(y, channels_first(self.offset), alpha=self.offset_scale)
@@ -204,6 +252,7 @@ class Decoder(nn.Sequential):
                 Stage(
                     widths[k],
                     widths[k + 1],
+                    sizes[k],
                     sizes[k + 1],
                     resize=resizes[k],
                     kernel=kernel,

@@ -13,14 +13,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dolfinx_neural_topo.networks._exchange import channels_first
+from dolfinx_neural_topo.networks._image import ImageNetwork
 from dolfinx_neural_topo.networks._initial import orthogonal
-from dolfinx_neural_topo.networks._stages import Decoder, channels_first, check_shape
+from dolfinx_neural_topo.networks._stages import Decoder, check_shape
 
 LATENT_SIZE = 128
 DENSE_CHANNELS = 32
 
 
-class PaperCNN(nn.Module):
+class PaperCNN(ImageNetwork):
     """The paper's network: trainable latent vector, dense layer, five stages of upsampling and convolution.
 
     A latent vector of 128 standard normal numbers (trained like every weight) goes through a dense layer to
@@ -86,13 +88,17 @@ class PaperCNN(nn.Module):
             orthogonal(elements, LATENT_SIZE, gain=gain, generator=generator, dtype=dtype)
         )
         self.dense_bias = nn.Parameter(torch.zeros(elements, dtype=dtype))
+        self.pixelwise = {
+            "dense_kernel": (*decoder.coarse, DENSE_CHANNELS * LATENT_SIZE),
+            "dense_bias": (*decoder.coarse, DENSE_CHANNELS),
+        }
         self.decoder = decoder
         self.to(device)
 
     def forward(self) -> Tensor:
-        """Return the logits, shape `shape`."""
+        """Return the logits, shape `shape` or that of this process's tile."""
         coarse = torch.addmv(self.dense_bias, self.dense_kernel, self.latent)
-        image = channels_first(coarse.view(*self.decoder.coarse, DENSE_CHANNELS))
+        image = channels_first(coarse.view(*self.tiles.shape(self.decoder.coarse), DENSE_CHANNELS))
         return self.decoder(image)[0, 0]
 
 

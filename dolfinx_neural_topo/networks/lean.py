@@ -9,12 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.networks._stages import (
-    Decoder,
-    channels_first,
-    check_shape,
-    upsample,
-)
+from dolfinx_neural_topo.networks._exchange import channels_first
+from dolfinx_neural_topo.networks._image import ImageNetwork
+from dolfinx_neural_topo.networks._stages import Decoder, check_shape, upsample
 
 LATENT_CHANNELS = 32
 
@@ -29,7 +26,7 @@ def bounded_resizes(shape: Sequence[int]) -> tuple[int, ...]:
     return (1, *(2 ** ((doublings + 2 - k) // 3) for k in range(3)), 1)
 
 
-class LeanCNN(nn.Module):
+class LeanCNN(ImageNetwork):
     """Learned coarse image, then five stages of sine, upsampling, normalization and convolution.
 
     Without offsets and with the default `resizes` the number of weights does not grow with the grid (at most
@@ -73,7 +70,7 @@ class LeanCNN(nn.Module):
         if output_resize < 1:
             raise InputError(f"output_resize must be at least 1, got {output_resize}")
         self.output_resize = output_resize
-        inner = tuple(math.ceil(n / output_resize) for n in self.shape)
+        self.inner = inner = tuple(math.ceil(n / output_resize) for n in self.shape)
         generator = torch.Generator().manual_seed(seed)
         self.decoder = Decoder(
             inner,
@@ -87,13 +84,14 @@ class LeanCNN(nn.Module):
             dtype=dtype,
         )
         image = torch.randn(*self.decoder.coarse, LATENT_CHANNELS, generator=generator, dtype=dtype)
+        self.pixelwise = {"latent": (*self.decoder.coarse, LATENT_CHANNELS)}
         self.latent = nn.Parameter(latent_scale * image)
         self.to(device)
 
     def forward(self) -> Tensor:
-        """Return the logits, shape `shape`."""
+        """Return the logits, shape `shape` or that of this process's tile."""
         logits = self.decoder(channels_first(self.latent))
-        return upsample(logits, self.output_resize, self.shape)[0, 0]
+        return upsample(logits, self.output_resize, self.inner, self.shape, self.tiles)[0, 0]
 
 
 def recipe_cnn(

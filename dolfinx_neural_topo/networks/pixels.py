@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.networks._image import ImageNetwork
 from dolfinx_neural_topo.networks._stages import check_shape, upsample
 
 
-class PixelLogits(nn.Module):
+class PixelLogits(ImageNetwork):
     """One trainable logit for each pixel or voxel: the baseline without a network.
 
     Args:
@@ -35,17 +36,18 @@ class PixelLogits(nn.Module):
     ):
         super().__init__()
         self.shape = check_shape(shape)
+        self.pixelwise = {"logits": (*self.shape, 1)}
         start = torch.as_tensor(value, dtype=dtype, device=device)
         if start.dim() and tuple(start.shape) != self.shape:
             raise InputError(f"value must be a number or have shape {self.shape}, got {tuple(start.shape)}")
         self.logits = nn.Parameter(start.expand(self.shape).clone(memory_format=torch.contiguous_format))
 
     def forward(self) -> Tensor:
-        """Return the logits, shape `shape`."""
+        """Return the logits, shape `shape` or that of this process's tile."""
         return self.logits.view_as(self.logits)
 
 
-class MultiresolutionLogits(nn.Module):
+class MultiresolutionLogits(ImageNetwork):
     """Sum of linearly enlarged trainable images, one for each resolution: a network without its nonlinearity.
 
         logits = sum_k U_k z_k,   z_k at 1 / 2^k of the resolution, k = 0 .. levels - 1
@@ -81,16 +83,17 @@ class MultiresolutionLogits(nn.Module):
             levels = 1 + max(0, math.floor(math.log2(min(self.shape) / 4)))
         if levels < 1:
             raise InputError(f"levels must be at least 1, got {levels}")
-        sizes = [tuple(math.ceil(n / 2**k) for n in self.shape) for k in reversed(range(levels))]
+        self.sizes = sizes = [tuple(math.ceil(n / 2**k) for n in self.shape) for k in reversed(range(levels))]
         self.images = nn.ParameterList(nn.Parameter(torch.zeros(size, dtype=dtype)) for size in sizes)
+        self.pixelwise = {f"images.{k}": (*size, 1) for k, size in enumerate(sizes)}
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             self.images[0].copy_(scale * torch.randn(sizes[0], generator=generator, dtype=dtype))
         self.to(device)
 
     def forward(self) -> Tensor:
-        """Return the logits, shape `shape`."""
+        """Return the logits, shape `shape` or that of this process's tile."""
         total = self.images[0][None, None]
-        for image in list(self.images)[1:]:
-            total = upsample(total, 2, image.shape) + image
+        for k, image in enumerate(list(self.images)[1:]):
+            total = upsample(total, 2, self.sizes[k], self.sizes[k + 1], self.tiles) + image
         return total[0, 0]

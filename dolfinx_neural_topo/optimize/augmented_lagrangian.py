@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.optimize.method import Array, Method, Variables, reduction_comm, total
+from dolfinx_neural_topo.optimize.method import Array, Method, Variables, total
 from dolfinx_neural_topo.optimize.threaded import LibraryMethod
 
 GROWTH = 2.0
@@ -78,7 +78,7 @@ class AugmentedLagrangian(Method):
     def start(self, variables: Variables) -> None:
         """Prepare for a run; see `Method.start`."""
         self.inner.start(variables)
-        self._comm = reduction_comm(variables)
+        self._comm = variables.comm
         self._mu, self._scale = self.penalty, 0.0
         self._done = 0  # evaluations in this round
         self._before = math.inf  # violation after the last round

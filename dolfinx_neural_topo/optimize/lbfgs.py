@@ -12,7 +12,7 @@ from mpi4py import MPI
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.optimize.line_search import StrongWolfe
-from dolfinx_neural_topo.optimize.method import Array, Method, Variables, reduction_comm
+from dolfinx_neural_topo.optimize.method import Array, Method, Variables
 
 _BLOCK = 8192  # entries whose products are summed in the vectors' own precision before going on in float64
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -152,7 +152,7 @@ class LBFGS(Method):
         """Allocate all storage; see `Method.start`."""
         if variables.lower is not None or variables.upper is not None:
             raise InputError("LBFGS knows no bounds; for a bounded density use OC, MMA or SciPyLBFGSB")
-        self._comm = reduction_comm(variables)
+        self._comm = variables.comm
         self._base = np.array(variables.initial())
         if self._base.dtype not in (np.float32, np.float64):
             raise InputError(f"LBFGS needs variables of type float32 or float64, got {self._base.dtype}")

@@ -21,25 +21,25 @@ total = sum_replicated  # sums over ranks, the same bits on all of them: methods
 class Variables(Protocol):
     """What is optimized: a vector `x`, and how to evaluate objective and constraints at it.
 
+    Every entry of `x` belongs to one rank: a density lives on owned cells, weights of a network are cut into
+    tiles or spread evenly.
+
     Attributes:
         comm: Communicator of the problem.
-        distributed: True if every rank holds its own part of `x` (a density on owned cells), False if
-            every rank holds the whole of it, bit for bit the same (weights of a network).
         lower: Lower bound of `x`, scalar or shape of `x`, or None.
         upper: Upper bound of `x`, likewise.
-        canonical_index: For distributed variables the number, independent of the partition, of each entry of
-            `x`; shape (len(x),), int64, unique over all ranks. None for replicated variables.
+        canonical_index: Number, independent of the partition, of each entry of `x`; shape (len(x),), int64,
+            unique over all ranks.
         cell_index: The same for the owned cells, the entries of `Evaluation.rho`.
         num_solves: Linear (or Newton) solves of the state so far.
     """
 
     comm: MPI.Comm
-    distributed: bool
     lower: Any
     upper: Any
 
     @property
-    def canonical_index(self) -> NDArray[np.int64] | None:
+    def canonical_index(self) -> NDArray[np.int64]:
         """See above."""
 
     @property
@@ -60,7 +60,7 @@ class Variables(Protocol):
         """Solve as accurately as results must be; return whether that is a change. Note: Collective."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what changes during a run and is not in `x`: replicated arrays and JSON-able values."""
+        """Return what changes in a run and is not in `x`: arrays the same on all ranks, JSON-able values."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` returned."""
@@ -116,11 +116,3 @@ class Method(Protocol):
     def close(self) -> None:
         """Release threads and memory; called once at the end of a run, also after an error."""
         return None
-
-
-def reduction_comm(variables: Variables) -> MPI.Comm:
-    """Return the communicator over which sums over entries of `x` are to be taken.
-
-    Replicated variables are summed by every rank for itself, over the same numbers in the same order.
-    """
-    return variables.comm if variables.distributed else MPI.COMM_SELF

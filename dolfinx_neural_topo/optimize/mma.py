@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dolfinx_neural_topo.errors import InputError, agree
-from dolfinx_neural_topo.optimize.method import Array, Method, Variables, reduction_comm, total
+from dolfinx_neural_topo.optimize.method import Array, Method, Variables, total
 from dolfinx_neural_topo.optimize.mma_subproblem import Subproblem
 
 _PRICE = 1000.0  # of a constraint's violation; objective and constraints are scaled to slopes of order one
@@ -71,7 +71,7 @@ class MMA(Method):
             variables.comm,
             None if bounded else f"{self.name} needs variables with finite bounds lower <= upper",
         )
-        self._comm = reduction_comm(variables)
+        self._comm = variables.comm
         self._lower, self._upper = lower, upper
         self._range = np.maximum(upper - lower, 1e-5)
         self._count = int(total(self._comm, np.array([len(x)]))[0])

@@ -10,7 +10,7 @@ from mpi4py import MPI
 from scipy.optimize import brentq
 
 from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.optimize.method import Array, Method, Variables, reduction_comm, total
+from dolfinx_neural_topo.optimize.method import Array, Method, Variables, total
 
 _LOG_RANGE = 700.0  # exp of it is still finite
 
@@ -57,7 +57,7 @@ class OC(Method):
                 "OC needs bounded variables (a Design); for the weights of a network use LBFGS or Adam"
             )
         self._variables = variables
-        self._comm = reduction_comm(variables)
+        self._comm = variables.comm
         self._x: Array = np.array(variables.initial(), dtype=np.float64)
         self._scale: Array = np.empty(0)  # no evaluation yet
         self._slope: Array = self._scale

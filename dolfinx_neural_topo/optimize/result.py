@@ -24,7 +24,7 @@ class Candidate:
         objective: Objective there.
         volume: Physical volume fraction there.
         constraints: Constraints, g <= 0, shape (number of constraints,).
-        x: The variables, as the method gave them; this rank's part if they are distributed.
+        x: The variables, as the method gave them: this rank's part.
         rho_design: Design density on owned cells.
         rho: Physical density on owned cells.
     """

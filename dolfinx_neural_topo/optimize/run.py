@@ -183,16 +183,14 @@ class Run:
         """Resume from `path` if it exists, and write there from now on."""
         variables, method = self.variables, self.method
         cells = CanonicalOrder(variables.comm, variables.cell_index)
-        index = variables.canonical_index if variables.distributed else None
-        entries = None if index is None else CanonicalOrder(variables.comm, index)
+        entries = CanonicalOrder(variables.comm, variables.canonical_index)
 
         def layout(section: str, name: str) -> CanonicalOrder | None:
             if section in ("best", "last"):
                 return {"x": entries, "rho": cells, "rho_design": cells}.get(name)
             return entries if section == "method" and name in method.fields else None
 
-        size = len(variables.initial()) if entries is None else entries.size
-        fingerprint = {"method": method.name, "number of variables": size}
+        fingerprint = {"method": method.name, "number of variables": entries.size}
         self.checkpoint = Checkpoint(path, variables.comm, fingerprint, layout)
         self.every = every
         self.checkpoint.read(self._go_on_from)

@@ -62,8 +62,7 @@ class LibraryMethod(Method):
         """Start the library's thread. Note: Collective."""
         self.close()
         self._variables = variables
-        index = variables.canonical_index if variables.distributed else None
-        self._order = None if index is None else CanonicalOrder(variables.comm, index)
+        self._order = CanonicalOrder(variables.comm, variables.canonical_index)
         self._begin(np.array(variables.initial()))
 
     def _begin(self, x: Array) -> None:
@@ -82,7 +81,7 @@ class LibraryMethod(Method):
         self._next()
 
     def _whole(self, x: Array) -> Array:
-        return np.array(x) if self._order is None else self._order.allgather(x)
+        return self._order.allgather(x)
 
     def _whole_bound(self, bound: Any) -> Array | None:
         if bound is None:
@@ -114,8 +113,7 @@ class LibraryMethod(Method):
         if isinstance(asked, str):
             self.finished = asked
             return
-        local = asked if self._order is None else self._order.local(asked)
-        self._x = local.astype(self._start.dtype, copy=False)
+        self._x = self._order.local(asked).astype(self._start.dtype, copy=False)
 
     def ask(self) -> Array:
         """Return what the library wants evaluated."""

@@ -55,13 +55,13 @@ def _torch_stages() -> tuple[tuple[type, str, str], ...]:
     import torch
 
     from dolfinx_neural_topo.bridge.neural import NeuralDesign
-    from dolfinx_neural_topo.bridge.transfer import PixelTransfer
+    from dolfinx_neural_topo.bridge.transfer import ImageTransfer
 
     return (
         (torch.nn.Module, "__call__", "network forward"),
         (NeuralDesign, "_pull_to_weights", "network backward"),
-        (PixelTransfer, "apply", "transfer"),
-        (PixelTransfer, "apply_transpose", "transfer"),
+        (ImageTransfer, "apply", "transfer"),
+        (ImageTransfer, "apply_transpose", "transfer"),
     )
 
 

@@ -34,7 +34,7 @@ def make_objective(kind, *, projection=None, constraints=False):
 
 
 def random_logits(objective, seed=0, **options):
-    if objective.transfer.replicated:
+    if hasattr(objective.transfer, "tiles"):
         values = np.random.default_rng(seed).standard_normal(objective.transfer.shape)
     else:
         values = seeded(objective.design.domain, seed, -2.0, 2.0)
@@ -43,7 +43,7 @@ def random_logits(objective, seed=0, **options):
 
 def inner(objective, x, y):
     """Inner product of two outputs of the network."""
-    if objective.transfer.replicated:
+    if hasattr(objective.transfer, "tiles"):
         return float((x * y).sum())
     return dot(objective.design.domain, x.detach().numpy(), y.detach().numpy())
 

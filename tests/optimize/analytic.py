@@ -20,9 +20,10 @@ class Bars:
     def __init__(
         self, n=40, fraction=0.4, comm=MPI.COMM_WORLD, distributed=True, fail_at=(), fail=None, bounded=True
     ):
-        self.comm, self.distributed, self.n, self.fraction = comm, distributed, n, fraction
+        self.comm = comm = comm if distributed else MPI.COMM_SELF
+        self.n, self.fraction = n, fraction
         self.lower, self.upper = (0.01, 1.0) if bounded else (None, None)
-        self.index = split(n, comm) if distributed else np.arange(n)
+        self.index = split(n, comm)
         self.cost = (0.2 + np.random.default_rng(5).random(n)) ** 3
         self.fail_at, self.fail = set(fail_at), fail
         self.num_solves = 0
@@ -32,7 +33,7 @@ class Bars:
         return np.full(len(self.index), self.fraction)
 
     def sum(self, values):
-        return self.comm.allreduce(values.sum()) if self.distributed else values.sum()
+        return self.comm.allreduce(values.sum())
 
     def evaluate(self, x, gradient=True):
         self.num_solves += 1
@@ -73,23 +74,19 @@ class Bars:
 
 
 class Valley:
-    """Chained Rosenbrock function: no bounds, no constraints; x replicated unless told otherwise."""
+    """Chained Rosenbrock function: no bounds, no constraints."""
 
     lower = upper = None
 
-    def __init__(self, n=12, comm=MPI.COMM_WORLD, distributed=False, dtype=np.float64):
-        self.comm, self.distributed, self.n, self.dtype = comm, distributed, n, dtype
-        self.cell_index = split(n, comm)
-        self.index = self.cell_index if distributed else np.arange(n)
-        self.canonical_index = self.index if distributed else None
+    def __init__(self, n=12, comm=MPI.COMM_WORLD, dtype=np.float64):
+        self.comm, self.n, self.dtype = comm, n, dtype
+        self.index = self.canonical_index = self.cell_index = split(n, comm)
         self.num_solves = 0
 
     def initial(self):
         return np.tile([-1.2, 1.0], self.n)[self.index].astype(self.dtype)
 
     def whole(self, x):
-        if not self.distributed:
-            return np.array(x, dtype=float)
         result = np.zeros(self.n)
         result[self.index] = x
         return self.comm.allreduce(result)

@@ -1,4 +1,4 @@
-"""Unconstrained problems with known optima, replicated or split over the ranks."""
+"""Unconstrained problems with known optima, on one rank or split over all."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,24 +21,23 @@ class Smooth:
     Args:
         function: Maps a whole vector, float64, to value and gradient.
         start: Whole start.
-        distributed: Whether ranks hold parts.
+        distributed: Whether all ranks hold parts of one problem; else each has its own.
         dtype: Type of the variables.
     """
 
     lower = upper = None
 
     def __init__(self, function, start, *, distributed=False, dtype=np.float64, comm=MPI.COMM_WORLD):
-        self.comm, self.distributed, self.function, self.dtype = comm, distributed, function, dtype
+        self.comm = comm = comm if distributed else MPI.COMM_SELF
+        self.function, self.dtype = function, dtype
         self.start = np.asarray(start, dtype=float)
-        self.mine = slice(comm.rank, None, comm.size) if distributed else slice(None)
-        self.canonical_index = np.arange(len(self.start))[self.mine] if distributed else None
+        self.mine = slice(comm.rank, None, comm.size)
+        self.canonical_index = np.arange(len(self.start))[self.mine]
 
     def initial(self):
         return self.start[self.mine].astype(self.dtype)
 
     def whole(self, x):
-        if not self.distributed:
-            return np.array(x, dtype=float)
         result = np.zeros(len(self.start))
         result[self.mine] = x
         return self.comm.allreduce(result)

@@ -15,8 +15,8 @@ comm = MPI.COMM_WORLD
 class Projection(Valley):
     """The point of {sum x <= 1, x_0 <= 0.05, sum x >= -50} nearest to `target`: 0.5 |x - target|^2."""
 
-    def __init__(self, n=20, distributed=True, dtype=np.float64):
-        super().__init__(n, distributed=distributed, dtype=dtype)
+    def __init__(self, n=20, comm=comm, dtype=np.float64):
+        super().__init__(n, comm, dtype)
         self.target = np.linspace(0.5, -0.2, n)
 
     def initial(self):
@@ -42,9 +42,9 @@ class Projection(Valley):
         return x
 
 
-@pytest.mark.parametrize("distributed", [True, False])
-def test_finds_the_optimum_and_the_multipliers(distributed):
-    problem = Projection(distributed=distributed)
+@pytest.mark.parametrize("on", [comm, MPI.COMM_SELF], ids=["all ranks", "one rank"])
+def test_finds_the_optimum_and_the_multipliers(on):
+    problem = Projection(comm=on)
     lagrangian = AugmentedLagrangian(LBFGS(), tolerance=1e-5, evaluations=40)
     result = minimize(problem, lagrangian, evaluations=4000)
     assert "constraints are met to" in result.reason

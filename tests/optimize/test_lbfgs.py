@@ -198,7 +198,7 @@ def test_products_of_many_float32_entries_are_summed_accurately():
         return float(np.sum(scale * x * x, dtype=np.float64)), 2 * scale * x
 
     variables = SimpleNamespace(
-        comm=MPI.COMM_SELF, distributed=False, lower=None, upper=None, initial=lambda: np.ones(n, np.float32)
+        comm=MPI.COMM_SELF, lower=None, upper=None, initial=lambda: np.ones(n, np.float32)
     )
     method = LBFGS(2)
     method.start(variables)

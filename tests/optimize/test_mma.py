@@ -34,12 +34,7 @@ class Whole:
     num_solves = 0
 
     def __init__(self, function, start, lower, upper, comm=MPI.COMM_WORLD):
-        self.function, self.start, self.comm, self.distributed = (
-            function,
-            np.array(start, dtype=float),
-            comm,
-            True,
-        )
+        self.function, self.start, self.comm = function, np.array(start, dtype=float), comm
         self.index = self.canonical_index = self.cell_index = split(len(start), comm)
         self.lower, self.upper = (
             np.full(len(start), bound, dtype=float)[self.index] for bound in (lower, upper)

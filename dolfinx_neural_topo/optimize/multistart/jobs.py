@@ -8,7 +8,7 @@ from dataclasses import replace
 from dolfinx_neural_topo.errors import SolverError
 from dolfinx_neural_topo.optimize.continuation import Continuation
 from dolfinx_neural_topo.optimize.loop import minimize
-from dolfinx_neural_topo.optimize.method import Array
+from dolfinx_neural_topo.optimize.method import Array, Variables
 from dolfinx_neural_topo.optimize.mma import MMA
 from dolfinx_neural_topo.optimize.multistart.display import Display
 from dolfinx_neural_topo.optimize.multistart.found import Found
@@ -16,6 +16,7 @@ from dolfinx_neural_topo.optimize.multistart.levels import Levels, StartingAt
 from dolfinx_neural_topo.optimize.multistart.polish import Polish, Resumed, pack
 from dolfinx_neural_topo.optimize.multistart.schedule import Round, Starts
 from dolfinx_neural_topo.optimize.multistart.starts import Prepare
+from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
 from dolfinx_neural_topo.optimize.result import FEASIBLE, Result
 from dolfinx_neural_topo.optimize.stopping import RelativeProgress
 
@@ -55,9 +56,7 @@ def start(
     try:
         variables, method = prepare(design, levels.transfer, leg, seed)
         if before.arrays is not None:
-            own = before.arrays["own"]
-            own = levels.order.local(own) if variables.distributed else own
-            variables = StartingAt(variables, own)
+            variables = StartingAt(variables, _order(variables).local(before.arrays["own"]))
         first = minimize(
             variables,
             method,
@@ -75,8 +74,8 @@ def start(
         levels.penalty = final
     spent = first.evaluations * levels.weight(leg.level)
     arrays = dict(found.arrays or {})
-    parameters = levels.order.gather(first.x) if variables.distributed else first.x
-    if parameters is not None:  # distributed ones are whole on rank 0 only
+    parameters = _order(variables).gather(first.x)
+    if parameters is not None:  # on rank 0 only
         arrays["own"] = parameters
     return replace(
         found,
@@ -86,6 +85,10 @@ def start(
         seconds=found.seconds + first.seconds["total"],
         arrays=arrays,
     )
+
+
+def _order(variables: Variables) -> CanonicalOrder:
+    return CanonicalOrder(variables.comm, variables.canonical_index)
 
 
 def promote(levels: Levels, before: Found, promotion: Round, display: Display) -> Found:

@@ -42,8 +42,10 @@ def _pixels(design: Design, transfer: Any, starts: Starts, seed: int) -> tuple[V
     """Densities of the cells by MMA, from smooth random ones with features of eight cells."""
     from dolfinx_neural_topo.networks import MultiresolutionLogits
 
-    image = MultiresolutionLogits(transfer.shape, levels=4, seed=seed)().detach().numpy()
-    rho_design = design.design_from_logits(transfer.apply(image.astype(np.float64)))
+    network = MultiresolutionLogits(transfer.shape, levels=4, seed=seed)
+    network.distribute(transfer.tiles)
+    image = network().detach().numpy().astype(np.float64)
+    rho_design = design.design_from_logits(transfer.apply(image))
     return StartingAt(design, rho_design[design.domain.design]), MMA()
 
 
