@@ -12,6 +12,7 @@ from scipy.optimize import brentq
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.optimize.method import Array, Method, Variables, total
 
+_BOTH_SIGNS = 0.01  # share of a gradient's positive part that rough solves explain
 _LOG_RANGE = 700.0  # exp of it is still finite
 
 
@@ -21,15 +22,16 @@ class OC(Method):
         x_new = clip(x * (max(0, -dJ/dx) / (lmbda * dg/dx))^damping, x - move, x + move)
 
     within the bounds, with lmbda such that the volume constraint g(x_new) = 0 holds. Positive dJ/dx count as
-    zero, so OC is for objectives that more material improves (compliance); use MMA for others.
+    zero, so OC is for objectives that more material improves (compliance). Others (self-weight, heat that
+    strains) are refused at the start, and end a run that comes to them later; use MMA.
 
     Args:
         move: Largest change of a density per step, in (0, 1].
         damping: Exponent, in (0, 1].
 
     Raises:
-        InputError: If an argument is out of range, the variables have no bounds, or there is not exactly one
-            constraint.
+        InputError: If an argument is out of range, the variables have no bounds, there is not exactly one
+            constraint, or the gradient has both signs.
 
     Note: The volume is what `variables.volume_constraint(x)` says where there is such a method (a `Design`,
         projected or not), else it is taken to be linear in x.
@@ -61,7 +63,7 @@ class OC(Method):
         self._x: Array = np.array(variables.initial(), dtype=np.float64)
         self._scale: Array = np.empty(0)  # no evaluation yet
         self._slope: Array = self._scale
-        self._violation = 0.0
+        self._violation, self._told, self.finished = 0.0, False, None
         self._shrink = 1.0  # of the move limit, after failures
         self._next: Array | None = self._x
 
@@ -82,6 +84,7 @@ class OC(Method):
             raise InputError(
                 f"OC needs exactly one constraint, the volume, got {given}; use MMA for any number"
             )
+        self._check_signs(evaluation.gradient)
         self._shrink = 1.0
         self._x = np.array(x)
         self._violation = float(evaluation.constraints[0])
@@ -92,6 +95,18 @@ class OC(Method):
         largest = self._comm.allreduce(self._scale.max(initial=0.0), op=MPI.MAX)
         if largest > 0:
             self._scale /= largest
+
+    def _check_signs(self, gradient: Array) -> None:
+        up, down = total(self._comm, [np.maximum(gradient, 0.0).sum(), np.maximum(-gradient, 0.0).sum()])
+        if up > _BOTH_SIGNS * (up + down):
+            wrong = (
+                f"OC needs an objective that more material improves, got a gradient of both signs ({up:.3g} "
+                f"above zero, {down:.3g} below); use MMA"
+            )
+            if not self._told:
+                raise InputError(wrong)
+            self.finished = wrong
+        self._told = True
 
     def _update(self) -> Array:
         """Find the factor s = lmbda^-damping at which clip(s * scale) obeys the volume."""
@@ -128,6 +143,7 @@ class OC(Method):
         """Continue where `state` was taken."""
         self._x, self._scale, self._slope = (np.array(state[name]) for name in self.fields)
         self._violation, self._shrink = state["violation"], state["shrink"]
+        self._told = True
         self._next = None
 
 

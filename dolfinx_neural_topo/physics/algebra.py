@@ -123,7 +123,8 @@ def problems_of(functional: Any) -> tuple[Any, ...]:
     """Return the state problems whose solution a functional's value needs; none for one that names none."""
     if hasattr(functional, "problems"):
         return tuple(functional.problems)
-    return (functional.state,) if hasattr(functional, "state") else ()
+    state = getattr(functional, "state", None)
+    return () if state is None else tuple(getattr(state, "chain", (state,)))
 
 
 def num_solves(functional: Any) -> int:

@@ -1,4 +1,4 @@
-"""Which functions are solved for, and by which state problem: to anybody else they are no constants."""
+"""States that feed states: which functions are solved for, by which problem, and who holds them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import numpy as np
 import ufl
 from dolfinx import fem
 
+from dolfinx_neural_topo.errors import InputError
+
 if TYPE_CHECKING:
+    from dolfinx_neural_topo.physics.forms import Equation
     from dolfinx_neural_topo.physics.state import StateProblem
 
 # By the vector of degrees of freedom, which a function shares with its sub-functions. The function holds its
@@ -22,41 +25,95 @@ def register(problem: StateProblem) -> None:
     """Enter a problem as the one that solves for its states."""
     for u in problem.states:
         u.solved_by = problem  # type: ignore[attr-defined]
-        _PROBLEMS[id(u.x._cpp_object)] = problem
+        _PROBLEMS[_vector(u)] = problem
+
+
+def _vector(function: Any) -> int:
+    """Return what identifies the degrees of freedom of a function of Python or C++."""
+    x = getattr(function, "x", None)
+    return id(getattr(x, "_cpp_object", x))
 
 
 def problem_of(function: Any) -> StateProblem | None:
     """Return the problem, not destroyed yet, that solves for a function (or part of one), or None."""
-    x = getattr(function, "x", None)
-    problem = _PROBLEMS.get(id(getattr(x, "_cpp_object", x)))
+    problem = _PROBLEMS.get(_vector(function))
     return None if problem is None or problem.destroyed else problem
 
 
-def foreign_state(
-    forms: Iterable[ufl.Form | None],
-    others: Iterable[Any] = (),
-    own: Iterable[fem.Function] = (),
-    *,
-    what: str,
-) -> str | None:
-    """Return what is wrong with forms that hold the solution of another problem, or None.
+def feeders(forms: Iterable[ufl.Form | None], own: Iterable[fem.Function] = ()) -> tuple[StateProblem, ...]:
+    """Return the problems, each once, that solve for coefficients of forms.
 
     Args:
         forms: Forms; None stands for zero.
-        others: Further functions that enter.
-        own: Functions that may be there.
-        what: Name of the forms in the message.
+        own: Functions that do not count.
     """
     own = set(own)
     held = [f for form in forms if form is not None for f in form.coefficients() if f not in own]
-    for function in [*held, *others]:
+    return tuple(dict.fromkeys(problem for f in held if (problem := problem_of(f)) is not None))
+
+
+def in_order(problems: Iterable[StateProblem]) -> tuple[StateProblem, ...]:
+    """Return problems and all that feed them, each once, after those that feed it."""
+    return tuple(dict.fromkeys(link for problem in problems for link in problem.chain))
+
+
+def whole(form: ufl.Form) -> ufl.Form:
+    """Write parts of states (`u.sub(0)`, `u.split()`) as expressions of the whole, which derivatives see.
+
+    Raises:
+        InputError: A part of a part.
+    """
+    expressions = {}
+    for f in form.coefficients():
+        problem = problem_of(f)
+        path = f.function_space.component() if problem is not None else []
+        if len(path) > 1:
+            raise InputError(
+                f"'{f.name}' is a part of a part of a state; way out: ufl.split(u)[i][j] in its place"
+            )
+        for u in problem.states if problem is not None and path else ():
+            if _vector(u) == _vector(f):
+                expressions[f] = ufl.split(u)[path[0]]
+    return ufl.replace(form, expressions) if expressions else form
+
+
+def check_links(equation: Equation, rho: fem.Function, parents: Iterable[StateProblem]) -> str | None:
+    """Return what is wrong with an equation that holds states, its own or those of others, or None."""
+    for u in equation.states if equation.linear else ():
+        if any(u in form.coefficients() for form in equation.forms):
+            return f"equation (a, L) must not hold its own state '{u.name}'; way out: a residual F"
+    for u in equation.states:
+        for child in list(_PROBLEMS.values()):
+            if not child.destroyed and _vector(u) in map(_vector, child.constants):
+                return (
+                    f"'{u.name}' is solved for here, but '{child.petsc_options_prefix}' was made before and "
+                    "holds it as a constant; way out: make problems in the order in which they feed each "
+                    "other (a cycle has none: one problem on a mixed space)"
+                )
+    return check_densities("equation", rho, parents)
+
+
+def check_densities(what: str, rho: fem.Function, problems: Iterable[StateProblem]) -> str | None:
+    """Return what is wrong where a problem has another density, or None."""
+    for problem in problems:
+        if problem.rho is not rho:
+            return (
+                f"{what} holds a state of '{problem.petsc_options_prefix}', which has another density; way "
+                "out: one fem.Function as the density of all problems of a chain"
+            )
+    return None
+
+
+def check_constants(functions: Iterable[fem.Function]) -> str | None:
+    """Return what is wrong where one of some functions, which must be constant, is solved for; or None."""
+    for function in functions:
         problem = problem_of(function)
         if problem is not None:
             return (
-                f"{what} must not hold a function that a state problem solves for, got '{function.name}' of "
-                f"'{problem.petsc_options_prefix}': it would count as a constant, and its dependence on the "
-                "density would be lost; way out: one problem on a mixed space, or destroy() that problem if "
-                "a constant is meant"
+                "density, boundary values, nodal loads and `u` must not be a function that a state problem "
+                f"solves for, got '{function.name}' of '{problem.petsc_options_prefix}': states feed each "
+                "other through forms alone; way out: a term of L or, for boundary values, a Robin term (a "
+                "penalty) in a and L, or destroy() that problem if a constant is meant"
             )
     return None
 

@@ -10,6 +10,7 @@ from dolfinx import fem
 from ufl.algorithms import expand_derivatives
 
 from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.physics.chain import feeders, whole
 
 # Exact arithmetic order is given up (vector sums), infinities and NaN are not, unlike with -ffast-math.
 FAST = [
@@ -39,6 +40,11 @@ class Equation:
     a: ufl.Form
     loads: list[ufl.Form | None]
     residual: ufl.Form | None
+
+    @property
+    def forms(self) -> list[ufl.Form]:
+        """All of its forms."""
+        return [form for form in (self.a, self.residual, *self.loads) if form is not None]
 
     @property
     def linear(self) -> bool:
@@ -83,7 +89,9 @@ def parse(equation: Any, rho: fem.Function, u: Any, num_nodal_loads: int) -> Equ
             f"nodal_loads must hold one entry for each load case, got {num_nodal_loads} for {len(loads)} "
             "load cases"
         )
-    if not any(rho in form.coefficients() for form in [a, *filter(None, loads)]):
+    a, loads = whole(a), [None if L is None else whole(L) for L in loads]
+    forms = [a, *filter(None, loads)]
+    if not (any(rho in form.coefficients() for form in forms) or feeders(forms)):
         raise InputError(
             "equation must contain the density rho, but neither a nor L does; way out: use simp(rho) in a"
         )
@@ -100,10 +108,13 @@ def _parse_residual(F: ufl.Form, rho: fem.Function, given: list[fem.Function]) -
         )
     if len(given) != 1:
         raise InputError("a residual needs its state: give u=, the one fem.Function that is solved for")
-    state = given[0]
+    state, F = given[0], whole(F)
     coefficients = F.coefficients()
-    for name, function in (("density rho", rho), ("state u", state)):
-        if function not in coefficients:
+    for name, there in (
+        ("density rho", rho in coefficients or feeders([F], own=given)),
+        ("state u", state in coefficients),
+    ):
+        if not there:
             raise InputError(f"equation must contain the {name}, but the residual does not depend on it")
     V = F.arguments()[0].ufl_function_space()
     states = _states(V, given, 1)

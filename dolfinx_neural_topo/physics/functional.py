@@ -13,25 +13,30 @@ from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo._petsc import Owner
 from dolfinx_neural_topo.errors import InputError, agree
 from dolfinx_neural_topo.physics.algebra import Functional
-from dolfinx_neural_topo.physics.chain import foreign_state
+from dolfinx_neural_topo.physics.chain import check_densities, feeders, in_order, whole
 from dolfinx_neural_topo.physics.field import Field
 from dolfinx_neural_topo.physics.state import StateProblem
 
 
 class ReducedFunctional(Functional, Owner):
-    """Functional I(u_1, u_2, ..., rho)^power of the states of a problem, as a function of the density.
+    """Functional I(u_1, u_2, ..., rho)^power of the states of problems, as a function of the density.
 
-    Its gradient needs one adjoint solve A^T lmbda_i = dI/du_i for each load case that I depends on:
-    dI/drho - sum_i lmbda_i . dF_i/drho, assembled as a linear form on DG0.
+    The states may be those of several problems, and these may feed each other. The gradient needs one adjoint
+    solve for each load case that matters, last problem first: A^T lmbda_i = d(I - sum_k lmbda_k . F_k)/du_i
+    over all k that come later. It is dI/drho - sum_i lmbda_i . dF_i/drho, assembled as linear forms on DG0.
 
     Args:
-        J: The integral I, a UFL form without test functions, in `state.states` and `state.rho`.
+        J: The integral I, a UFL form without test functions, in states and `state.rho`.
         state: State problem, which may serve several functionals.
         power: Power of the integral, such as 1 / p for a p-norm.
         name: Name in reports.
 
+    Attributes:
+        problems: All problems that are solved for it, in this order.
+
     Raises:
-        InputError: Not a scalar form, or one of neither a state nor the density.
+        InputError: Not a scalar form, one of neither a state nor the density, or states of problems with
+            other densities.
 
     Note: Collective.
     """
@@ -44,20 +49,26 @@ class ReducedFunctional(Functional, Owner):
                 f"J must be a UFL form without test or trial functions, got {J!r:.80}; way out: multiply by "
                 "dx"
             )
-        agree(self.comm, foreign_state([J], own=state.states, what="J"))
-        self._cases = [i for i, u in enumerate(state.states) if u in J.coefficients()]
-        if not self._cases and state.rho not in J.coefficients():
+        self._J_ufl = J = whole(J)
+        holders = feeders([J])
+        if not holders and state.rho not in J.coefficients():
             raise InputError(
                 "J must depend on a state of the problem or on its density, got a form of neither"
             )
-        self._J_ufl = J
+        self.problems = in_order(holders or [state])
+        agree(self.comm, check_densities("J", state.rho, self.problems))
         self._J = state.compile(J)
-        self._dJ_du: list[fem.Form] = []
-        self._lmbdas: list[Field] = []
-        self._sensitivity: Sensitivity | None = None
+        self._gradient: Gradient | None = None
 
     def _integral(self, rho: np.ndarray | None) -> float:
-        self.state.solve(rho)
+        for problem in feeders([self._J_ufl]):
+            if problem not in self.problems:
+                raise InputError(
+                    f"'{self.name}' was made before '{problem.petsc_options_prefix}', which solves for one "
+                    "of its functions; way out: make functionals after all problems"
+                )
+        for problem in self.problems:
+            problem.solve(rho)
         integral = float(sum_replicated(self.comm, fem.assemble_scalar(self._J)))
         if self.power != 1.0 and not integral > 0.0:
             raise InputError(f"J must be positive where power is not 1, got {integral:.3g} for '{self.name}'")
@@ -82,33 +93,20 @@ class ReducedFunctional(Functional, Owner):
         Note: Collective.
         """
         integral = self._integral(rho)
-        self.state.check_differentiable()
-        if self._sensitivity is None:
-            self._sensitivity = self._prepare()
-        for form, lmbda in zip(self._dJ_du, self._lmbdas, strict=True):
-            self.state.solve_adjoint(form, lmbda)
-        gradient = self._sensitivity.assemble()
+        if self._gradient is None:
+            self._gradient = self.own(Gradient([self._J_ufl], self.problems))
+        gradient = self._gradient.assemble()
         if self.power != 1.0:
             gradient *= self.power * integral ** (self.power - 1.0)
         return integral**self.power, gradient
-
-    def _prepare(self) -> Sensitivity:
-        """Compile the forms of the gradient, at its first use."""
-        state, J = self.state, self._J_ufl
-        v = ufl.TestFunction(state.V)
-        self._lmbdas = [self.own(Field(fem.Function(state.V, name="lmbda"))) for _ in self._cases]
-        parts = [J]
-        for case, lmbda in zip(self._cases, self._lmbdas, strict=True):
-            parts.append(-state.equation.residual_at(case, lmbda.function))
-        self._dJ_du = [state.compile(ufl.derivative(J, state.states[case], v)) for case in self._cases]
-        return Sensitivity(parts, state)
 
 
 class Compliance(Functional, Owner):
     """Compliance sum_i w_i L_i(u_i) (work of the loads), whose adjoint is the state itself: no second solve.
 
-    Its gradient is sum_i w_i (2 dL_i/drho(u_i) - da/drho(u_i, u_i)), which is right for a symmetric a and
-    zero Dirichlet values only; anything else is refused.
+    It equals sum_i w_i (2 L_i(u_i) - a(u_i, u_i)), which does not change with u_i to first order, so that
+    only the density (and states that feed this one) count in its gradient. That is right for a symmetric a
+    and zero Dirichlet values only; anything else is refused.
 
     Args:
         state: Linear state problem.
@@ -139,8 +137,10 @@ class Compliance(Functional, Owner):
                 "Compliance needs a linear equation, got a nonlinear one; way out: ReducedFunctional with J "
                 "= L(u)"
             )
-        self._check()
-        self._sensitivity: Sensitivity | None = None
+        self.problems = state.chain
+        if len(state.chain) == 1:  # elsewhere the matrix may need states that are still to come
+            self._check()
+        self._gradient: Gradient | None = None
 
     def _check(self) -> None:
         wrong = None
@@ -174,25 +174,82 @@ class Compliance(Functional, Owner):
         Note: Collective.
         """
         value = self.value(rho)
-        self.state.check_differentiable()
-        if self._sensitivity is None:
-            self._sensitivity = self._compile()
-        return value, self._sensitivity.assemble()
+        if self._gradient is None:
+            self._gradient = self.own(self._prepare())
+        return value, self._gradient.assemble()
 
-    def _compile(self) -> Sensitivity:
+    def _prepare(self) -> Gradient:
         equation = self.state.equation
         total = 0
         for weight, u, L in zip(self.weights, equation.states, equation.loads, strict=True):
             work = -float(weight) * ufl.action(ufl.action(equation.a, u), u)
             total = total + (work if L is None else work + 2 * float(weight) * ufl.action(L, u))
-        return Sensitivity([total], self.state)
+        return Gradient([total], self.problems, stationary=self.state)
+
+
+class Gradient(Owner):
+    """Derivative by the density of a sum of scalar forms of states, by one adjoint solve for each state.
+
+    Problems are taken in reverse order. The adjoint of each is driven by all forms so far, to which it adds
+    its own: -F(u; lmbda).
+
+    Args:
+        parts: UFL forms without test functions.
+        problems: Problems of all states, those that feed others first.
+        stationary: Problem whose states do not change the sum to first order.
+
+    Note: Collective.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[ufl.Form],
+        problems: Sequence[StateProblem],
+        stationary: StateProblem | None = None,
+    ):
+        super().__init__()
+        parts = list(parts)
+        self._problems = problems
+        self._adjoints: list[tuple[StateProblem, list[fem.Form], Field]] = []
+        for problem in reversed(problems):
+            work = []
+            for case, u in enumerate(problem.states if problem is not stationary else ()):
+                forms = _derivatives(parts, u)
+                if forms:
+                    lmbda = self.own(Field(fem.Function(problem.V, name="lmbda")))
+                    self._adjoints.append((problem, [problem.compile(form) for form in forms], lmbda))
+                    work.append(-problem.equation.residual_at(case, lmbda.function))
+            parts += work
+        self._sensitivity = Sensitivity(parts, problems[-1])
+
+    def assemble(self) -> np.ndarray:
+        """Return the derivative at the present states, a new array of shape (num_owned_cells,).
+
+        Raises:
+            InputError: An equation holds a copy of a solution.
+
+        Note: Collective.
+        """
+        for problem in self._problems:
+            problem.check_differentiable()
+        for problem, forms, lmbda in self._adjoints:
+            problem.solve_adjoint(forms, lmbda)
+        return self._sensitivity.assemble()
+
+
+def _derivatives(parts: Sequence[ufl.Form], f: fem.Function) -> list[ufl.Form]:
+    """Return the derivatives of forms by a function, without those that are zero.
+
+    They stay apart, because DOLFINx wants one set of facet tags in a form, and that of a functional may be
+    another one than that of the loads.
+    """
+    v = ufl.TestFunction(f.function_space)
+    forms = [expand_derivatives(ufl.derivative(part, f, v)) for part in parts if f in part.coefficients()]
+    return [form for form in forms if not form.empty()]
 
 
 class Sensitivity:
     """Derivative of a sum of scalar forms with respect to the density at fixed states, as DG0 linear forms.
-
-    The parts are compiled apart, because DOLFINx wants one set of facet tags in a form, and that of a
-    functional may be another one than that of the loads.
 
     Args:
         parts: UFL forms without test functions.
@@ -203,9 +260,7 @@ class Sensitivity:
 
     def __init__(self, parts: Sequence[ufl.Form], state: StateProblem):
         space = state.rho.function_space
-        v = ufl.TestFunction(space)
-        forms = [expand_derivatives(ufl.derivative(part, state.rho, v)) for part in parts]
-        forms = [form for form in forms if not form.empty()]
+        forms = _derivatives(parts, state.rho)
         self._forms = [state.compile(form) for form in forms]
         # Facet integrals add to the cells on both sides, one of which may belong to another rank.
         self._scatter = any(part.integral_type() != "cell" for form in forms for part in form.integrals())

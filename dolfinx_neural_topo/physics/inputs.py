@@ -70,6 +70,7 @@ class Inputs:
         rho: Its density.
         bcs: Dirichlet conditions.
         nodal_loads: Nodal loads of the load cases.
+        constants: Those of its functions that nobody solves for.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Inputs:
         rho: fem.Function,
         bcs: Sequence[fem.DirichletBC],
         nodal_loads: Sequence[fem.Function | None],
+        constants: Iterable[fem.Function],
     ):
         self.rho, self._bcs = rho, bcs
         self.comm: MPI.Comm = rho.function_space.mesh.comm
@@ -86,9 +88,7 @@ class Inputs:
         self._bc_values = np.zeros_like(equation.states[0].x.array)
         known = [rho, *equation.states]
         forces = [partial(_array, load) for load in nodal_loads if load is not None]
-        forms = [form for form in (equation.a, equation.residual, *equation.loads) if form is not None]
-        functions = {f for form in forms for f in form.coefficients()} - {*known}
-        self.copies = Copies([*functions, *(load for load in nodal_loads if load is not None)])
+        self.copies = Copies(constants)
         self._rho = Snapshot([lambda: self._given])
         self._matrix = Snapshot(_readers([equation.a, equation.residual], known))
         self._load = Snapshot([self._boundary_values, *forces, *_readers(equation.loads, known)])

@@ -30,8 +30,11 @@ class StateProblem(Owner):
 
     A linear equation a(u_i, v; rho) = L_i(v; rho) is solved for all load cases i with one factorization, a
     nonlinear one F(u; v, rho) = 0 by Newton's method with the exact Jacobian. A `solve` at inputs that have
-    not changed does nothing, so that several functionals share one solve. All coefficients but density and
-    states count as constants; a function that another problem solves for is therefore refused.
+    not changed does nothing, so that several functionals share one solve.
+
+    An equation may hold states of problems made before, with the same density: heat that strains, a flow
+    that cools. They are solved first, and functionals go back through them. All other coefficients count as
+    constants; so do the states of a problem that was destroyed.
 
     Args:
         equation: (a, L), (a, [L_1, L_2, ...]) or a residual F with `u`. An L that is None is zero. A residual
@@ -54,6 +57,8 @@ class StateProblem(Owner):
         states: Solution of each load case.
         V: Their space.
         rho: Density.
+        chain: All problems that feed this one, in the order in which they are solved, and this one.
+        constants: Coefficients and nodal loads that nobody solves for.
         num_solves: Forward solves so far, one for each load case.
         num_adjoint_solves: Adjoint solves so far.
 
@@ -85,8 +90,7 @@ class StateProblem(Owner):
         nodal: list[fem.Function | None] = [nodal_loads] if one else list(nodal_loads or ())  # type: ignore
         self.equation = parse(equation, rho, u, len(nodal))
         self.V, self.states, self.rho = self.equation.V, self.equation.states, rho
-        agree(self.comm, check_conditions(self.V, rho, bcs, nodal) or self._check_chain(bcs, nodal))
-        chain.register(self)
+        agree(self.comm, check_conditions(self.V, rho, bcs, nodal) or self._link(bcs, nodal))
         self.mesh, self.bcs = self.V.mesh, list(bcs)
         self.nodal_loads = nodal or [None for _ in self.states]
         self.num_owned_cells = rho.function_space.dofmap.index_map.size_local
@@ -95,7 +99,7 @@ class StateProblem(Owner):
             "jit_options": jit_options or {"cffi_extra_compile_args": FAST},
         }
         self.num_solves = self.num_adjoint_solves = 0
-        self._inputs = Inputs(self.equation, rho, self.bcs, self.nodal_loads)
+        self._inputs = Inputs(self.equation, rho, self.bcs, self.nodal_loads, self.constants)
         self._lifted, self._copied = self._inputs.lifted(), False
         self._fields = [self.own(Field(state)) for state in self.states]
         self._adjoint_load = self.own(Field(fem.Function(self.V)))
@@ -119,20 +123,19 @@ class StateProblem(Owner):
         )
         self._newton: Newton | None = None
         self._box_assembly: BoxAssembly | None = None
+        chain.register(self)
 
-    def _check_chain(
-        self, bcs: Sequence[fem.DirichletBC], nodal: Sequence[fem.Function | None]
-    ) -> str | None:
-        forms = [self.equation.a, *self.equation.loads]
-        if self.equation.linear:
-            for form in forms:
-                for u in self.states if form is not None else ():
-                    if u in form.coefficients():
-                        return (
-                            f"equation (a, L) must not hold its own state '{u.name}'; way out: a residual F"
-                        )
-        given = [self.rho, *self.states, *(bc.g for bc in bcs), *(load for load in nodal if load is not None)]
-        return chain.foreign_state([*forms, self.equation.residual], given, what="equation")
+    def _link(self, bcs: Sequence[fem.DirichletBC], nodal: Sequence[fem.Function | None]) -> str | None:
+        """Find the problems that feed this one; return what is wrong with that, or None."""
+        equation, rho = self.equation, self.rho
+        parents = chain.feeders([*equation.forms], own=[rho, *self.states])
+        self.chain: tuple[StateProblem, ...] = (*chain.in_order(parents), self)
+        values: list[Any] = [bc.g for bc in bcs]
+        loads = [load for load in nodal if load is not None]
+        known = {rho, *self.states, *(u for parent in parents for u in parent.states)}
+        self.constants = [*{f for form in equation.forms for f in form.coefficients()} - known, *loads]
+        wrong = chain.check_constants([rho, *self.states, *values, *loads])
+        return wrong or chain.check_links(equation, rho, parents)
 
     def check_differentiable(self) -> None:
         """Refuse a gradient where the equation holds a copy of a solution.
@@ -227,7 +230,7 @@ class StateProblem(Owner):
             ) from error
 
     def solve(self, rho: np.ndarray | None = None) -> None:
-        """Solve for the states at a density, unless they are there already.
+        """Solve for the states at a density, those that feed them first, unless they are there already.
 
         Args:
             rho: Density on owned cells, shape (num_owned_cells,), or None for what `self.rho` holds.
@@ -239,6 +242,10 @@ class StateProblem(Owner):
 
         Note: Collective.
         """
+        for problem in self.chain:
+            problem._solve(rho)
+
+    def _solve(self, rho: np.ndarray | None) -> None:
         if self._destroyed:
             raise InputError(f"state problem '{self.petsc_options_prefix}' was destroyed: make a new one")
         change = self._inputs.receive(rho)
@@ -255,11 +262,11 @@ class StateProblem(Owner):
         self._inputs.take()
         self._operator.unread.check(self.petsc_options_prefix)
 
-    def solve_adjoint(self, dJ_du: fem.Form, lmbda: Field) -> None:
+    def solve_adjoint(self, dJ_du: Sequence[fem.Form], lmbda: Field) -> None:
         """Solve A^T lmbda = dJ/du at the present state, zero on Dirichlet degrees of freedom.
 
         Args:
-            dJ_du: Compiled linear form on V.
+            dJ_du: Compiled linear forms on V, which are summed.
             lmbda: Receives the adjoint; its present value is the initial guess of iterative solvers.
 
         Raises:
@@ -268,7 +275,7 @@ class StateProblem(Owner):
         Note: Collective.
         """
         b = self._adjoint_load
-        b.assemble([dJ_du])
+        b.assemble(dJ_du)
         for bc in self.bcs:
             bc.set(b.function.x.array, None, 0.0)
         b.changed()

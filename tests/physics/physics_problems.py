@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import basix.ufl
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
@@ -67,6 +68,13 @@ def density(domain) -> fem.Function:
 
 def vector_space(domain, degree: int = 1):
     return fem.functionspace(domain, ("Lagrange", degree, (domain.geometry.dim,)))
+
+
+def mixed_element(domain):
+    """Return the element of a displacement and a temperature."""
+    cell = domain.basix_cell()
+    P1 = basix.ufl.element("Lagrange", cell, 1)
+    return basix.ufl.mixed_element([basix.ufl.element("Lagrange", cell, 1, shape=(domain.geometry.dim,)), P1])
 
 
 def fix(V, where, value: float = 0.0) -> fem.DirichletBC:
