@@ -80,6 +80,31 @@ def bilinear_form(
     return ufl.inner(stress(u, E, nu, model), strain(v)) * default_dx(V, quadrature_degree)
 
 
+def thermal_load(
+    V: fem.FunctionSpace, E: Any, expansion: Any, nu: float = 0.3, model: str | None = None
+) -> ufl.Form:
+    """Return L(v) = int E expansion / (1 - nu) div v dx, the load of a free thermal strain (plane stress).
+
+    In plane strain and three dimensions the factor is E / (1 - 2 nu).
+
+    Args:
+        V: Vector space of the displacement.
+        E: Young's modulus, in UFL, that of the bilinear form.
+        expansion: Free strain in each direction, coefficient of expansion times temperature; a temperature
+            that another `StateProblem` solves for makes a chain.
+        nu: Poisson's ratio.
+        model: See `stress`.
+
+    Raises:
+        InputError: As `stress`.
+    """
+    v = ufl.TestFunction(V)
+    stress(v, E, nu, model)  # checks
+    flat = (model or "plane_stress") == "plane_stress" and V.mesh.geometry.dim == 2
+    factor = E / (1 - nu) if flat else E / (1 - 2 * nu)
+    return factor * expansion * ufl.div(v) * default_dx(V, 2 * V.ufl_element().embedded_superdegree)
+
+
 def self_weight(V: fem.FunctionSpace, rho: fem.Function, weight: Any) -> ufl.Form:
     """Return L(v) = int rho weight . v dx, the load of the structure's own weight.
 

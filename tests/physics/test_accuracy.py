@@ -8,6 +8,7 @@ from dolfinx import fem
 from dolfinx.mesh import exterior_facet_indices
 from mpi4py import MPI
 
+from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.physics import Compliance, StateProblem, elasticity, heat, nodal_load, simp, stokes
 
 
@@ -219,3 +220,28 @@ def test_small_strain_is_the_limit_of_finite_strain():
             linear.state.solve()
             scaled = large.state.u.x.array / small
             assert np.abs(scaled - linear.state.u.x.array).max() < 1e-3 * np.abs(linear.state.u.x.array).max()
+
+
+@pytest.mark.parametrize(
+    ("cell", "model", "stretch"),
+    [
+        ("quadrilateral", "plane_stress", 1.0),
+        ("triangle", "plane_strain", 1.3),  # 1 + nu: the third direction cannot expand
+        ("tetrahedron", "3d", 1.0),
+    ],
+)
+def test_a_free_body_expands_with_its_temperature(cell, model, stretch):
+    domain = problems.box(cell)
+    V, rho, dim = problems.vector_space(domain), problems.density(domain), domain.geometry.dim
+    E, expansion = simp(rho), fem.Constant(domain, 1e-3)
+    equation = (
+        elasticity.bilinear_form(V, E, 0.3, model),
+        elasticity.thermal_load(V, E, expansion, 0.3, model),
+    )
+    planes = [problems.fix_component(V, i, lambda x, i=i: np.isclose(x[i], 0.0)) for i in range(dim)]
+    with StateProblem(equation, rho, bcs=planes, petsc_options_prefix="warm_") as state:
+        state.solve()
+        x = V.tabulate_dof_coordinates()[:, :dim]
+        assert np.allclose(state.u.x.array.reshape(-1, dim), 1e-3 * stretch * x, atol=1e-12)
+    with pytest.raises(InputError, match="model must be one of"):
+        elasticity.thermal_load(V, E, expansion, 0.3, "3d" if dim == 2 else "plane_stress")
