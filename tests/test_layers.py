@@ -20,7 +20,7 @@ LAYERS = {
     "bridge": 4,
     "networks": 5,
     "optimize": 6,
-    "study": 7, "plotting": 7, "io": 7, "__main__": 7,
+    "study": 7, "plotting": 7, "io": 7, "problem": 7, "cli": 7, "__main__": 7,
 }  # fmt: skip
 TORCH_FREE = ("physics", "density", "tasks")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from mpi4py import MPI
 
-from dolfinx_neural_topo import __main__ as command_line
 from dolfinx_neural_topo._files import one_writer
+from dolfinx_neural_topo.cli import main as command_line
 from dolfinx_neural_topo.study.methods import METHODS
 
 comm = MPI.COMM_WORLD

@@ -9,7 +9,7 @@ from attacks.case import Raw, Topic, Wrong, right
 from attacks.damage import full_disk
 from attacks.world import comm, folder, on_root
 from dolfinx_neural_topo import errors
-from dolfinx_neural_topo.__main__ import main
+from dolfinx_neural_topo.cli.main import main
 
 t = Topic("command line")
 TASK = "mbb_beam_8x4_0.5"

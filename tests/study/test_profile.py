@@ -10,7 +10,7 @@ import pytest
 from mpi4py import MPI
 from petsc4py import PETSc
 
-from dolfinx_neural_topo.__main__ import main
+from dolfinx_neural_topo.cli.main import main
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.optimize.run import Run
 from dolfinx_neural_topo.physics.linear_solver import LinearSolver

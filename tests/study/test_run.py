@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from dolfinx_neural_topo.__main__ import main
+from dolfinx_neural_topo.cli.main import main
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.study.methods import METHODS
 from dolfinx_neural_topo.study.run import run
