@@ -1,0 +1,318 @@
+"""Problems described in a file: what they compute, on any number of ranks, and what is said of bad ones."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dolfinx import fem, mesh
+from mpi4py import MPI
+
+import dolfinx_neural_topo as dnt
+from dolfinx_neural_topo.cli.console import BAD_INPUT
+from dolfinx_neural_topo.cli.main import main
+from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.physics import elasticity
+from dolfinx_neural_topo.problem import read_problem, run_file
+from dolfinx_neural_topo.problem.physics import objective, state_problem
+from dolfinx_neural_topo.problem.region import regions
+
+comm = MPI.COMM_WORLD
+MESHES = Path(__file__).parents[2] / "meshes"
+
+BEAM = """\
+equation = "elasticity"
+[mesh]
+box = [24.0, 8.0]
+cells = [24, 8]
+[[group]]
+name = "tip"
+within = [[23.0, 0.0], [24.0, 8.0]]
+[[support]]
+on = "left"
+[[load]]
+on = "tip"
+force = [0.0, -1.0]
+[design]
+volume = 0.5
+solid = "tip"
+radius = 2.0
+[method]
+evaluations = 3
+"""
+
+SINK = """\
+equation = "heat"
+[mesh]
+box = [1.0, 1.0]
+cells = [16, 16]
+[[group]]
+name = "cold"
+within = [[0.0, 0.25], [0.0, 0.75]]
+[[support]]
+on = "cold"
+[[load]]
+source = 1.0
+[design]
+objective = "mean temperature"
+volume = 0.4
+radius = 0.15
+[method]
+evaluations = 4
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """One folder on all ranks."""
+    return comm.bcast(tmp_path, root=0)
+
+
+def write(folder, text, name="problem.toml"):
+    if comm.rank == 0:
+        (folder / name).write_text(text)
+    comm.barrier()
+    return folder / name
+
+
+def test_beam_is_the_one_written_in_ufl(folder):
+    problem = read_problem(write(folder, BEAM))
+    with state_problem(problem, regions(problem, comm)[0]) as state:
+        value = objective(problem, state).value(0.5 + 0.0 * state.rho.x.array[: state.num_owned_cells])
+    corners = [np.zeros(2), np.array([24.0, 8.0])]
+    grid = mesh.create_rectangle(comm, corners, [24, 8], mesh.CellType.quadrilateral)
+    rho = fem.Function(fem.functionspace(grid, ("DG", 0)))
+    V = fem.functionspace(grid, ("Lagrange", 1, (2,)))
+    a = elasticity.bilinear_form(V, dnt.simp(rho))
+    # the tip is the last column of cells: its facets at the boundary are the end and two pieces of 1
+    tip = mesh.locate_entities_boundary(grid, 1, lambda x: x[0] > 23.0 - 1e-9)
+    tags = mesh.meshtags(grid, 1, np.sort(tip), np.full(len(tip), 1, dtype=np.int32))
+    import ufl
+
+    ds = ufl.Measure("ds", domain=grid, subdomain_data=tags)(1)
+    L = ufl.dot(fem.Constant(grid, (0.0, -1.0 / 10.0)), ufl.TestFunction(V)) * ds
+    left = mesh.locate_entities_boundary(grid, 1, lambda x: x[0] < 1e-9)
+    bc = fem.dirichletbc(np.zeros(2), fem.locate_dofs_topological(V, 1, left), V)
+    with dnt.StateProblem((a, L), rho, bcs=[bc], petsc_options_prefix="own_") as own:
+        expected = dnt.Compliance(own).value(0.5 + 0.0 * rho.x.array[: own.num_owned_cells])
+    assert value == pytest.approx(expected, rel=1e-9)
+
+
+def test_result_can_be_run_again_and_is_the_same_on_any_number_of_ranks(folder):
+    record, text = run_file(write(folder, BEAM), folder / "out")
+    assert record["evaluations"] == 3 and 0.3 < record["volume"] < 0.5 + 1e-6
+    assert "compliance" in text
+    written = {"problem.toml", "result.json", "density.npz", "history.csv", "design.png", "design.xdmf"}
+    assert written <= {file.name for file in (folder / "out").iterdir()}
+    assert not list((folder / "out").glob("checkpoint*"))
+    again, _ = run_file(folder / "out" / "problem.toml", folder / "again")
+    assert again["objective"] == pytest.approx(record["objective"], rel=1e-9)
+    alone = None
+    if comm.rank == 0:
+        alone, _ = run_file(folder / "problem.toml", folder / "alone", comm=MPI.COMM_SELF)
+        assert json.loads((folder / "alone" / "result.json").read_text()) == alone
+    alone = comm.bcast(alone)
+    assert alone["objective"] == pytest.approx(record["objective"], rel=1e-7)
+
+
+def test_heat_improves_and_solid_cells_stay_solid(folder):
+    record, _ = run_file(write(folder, SINK), folder / "out")
+    history = np.loadtxt(folder / "out" / "history.csv", delimiter=",", skiprows=1)[:, 1]
+    assert record["objective"] < 0.9 * history[0]
+    run_file(write(folder, BEAM), folder / "beam")
+    if comm.rank == 0:
+        stored = np.load(folder / "beam" / "density.npz")
+        tip = stored["midpoints"][:, 0] > 23.0
+        assert tip.sum() == 8 and np.all(stored["density"][tip] == 1.0)
+
+
+@pytest.mark.parametrize("method", ["oc", "lbfgs", "adam", "multistart"])
+def test_every_method_runs(method, folder):
+    budget = 60 if method == "multistart" else 3
+    record, _ = run_file(
+        write(folder, SINK.replace("evaluations = 4", f'name = "{method}"\nevaluations = {budget}')),
+        folder / "out",
+    )
+    assert record["objective"] > 0.0 and record["volume"] == pytest.approx(0.4, abs=1e-2)
+
+
+def test_hook_of_two_load_cases_is_made_buildable(folder):
+    if comm.rank == 0:
+        shutil.copy(MESHES / "hook.msh", folder)
+        text = (MESHES / "hook.toml").read_text()
+        (folder / "hook.toml").write_text(text.replace("evaluations = 60", "evaluations = 10"))
+    comm.barrier()
+    record, text = run_file(folder / "hook.toml", folder / "out")
+    assert record["built"]["components"] == 1 and record["built"]["pieces_carry_loads"]
+    assert "one piece" in text
+    assert (folder / "out" / "hook.msh").read_bytes() == (MESHES / "hook.msh").read_bytes()
+
+
+def test_least_volume_under_a_limit_of_the_compliance_and_of_the_local_volume(folder):
+    more = """
+[[constraint]]
+kind = "compliance"
+at_most = 400.0
+[[constraint]]
+kind = "local volume"
+radius = 4.0
+at_most = 0.9
+"""
+    text = BEAM.replace("volume = 0.5", 'objective = "volume"').replace("evaluations = 3", "evaluations = 30")
+    record, _ = run_file(write(folder, text + more), folder / "out")
+    assert record["objective_name"] == "volume" and 0.1 < record["objective"] < 0.95
+
+
+BAD = {
+    "a word that is not known": (
+        "[design]\n",
+        "[design]\nvolumen = 0.5\n",
+        'line 14: unknown key .volumen.; did you mean "volume"',
+    ),
+    "a table that is not known": (
+        "[method]",
+        "[methods]",
+        'line 17: unknown key .methods.; did you mean "method"',
+    ),
+    "no TOML": ("box = [24.0, 8.0]", "box = [24.0, 8.0", "line 4: not valid TOML"),
+    "a key that is there twice": ("[design]\n", "[design]\nradius = 1.0\n", "line 1[67]: not valid TOML"),
+    "a text for a number": ("volume = 0.5", 'volume = "half"', "line 14: volume must be a number above 0"),
+    "truth for a number": ("volume = 0.5", "volume = true", "line 14: volume must be a number.*got true"),
+    "too much volume": (
+        "volume = 0.5",
+        "volume = 1.5",
+        "line 14: volume must be a number above 0 and up to 1",
+    ),
+    "not finite": ("radius = 2.0", "radius = nan", "line 16: radius must be a number above 0"),
+    "huge": ("radius = 2.0", f"radius = {10**400}", "line 16: radius must be a number"),
+    "more digits than Python reads": ("radius = 2.0", f"radius = 1{'0' * 5000}", "not valid TOML"),
+    "a volume below that of solid cells": (
+        "volume = 0.5",
+        "volume = 0.01",
+        "line 14: volume_fraction must lie in",
+    ),
+    "a radius larger than the domain": ("radius = 2.0", "radius = 200.0", "line 16: radius 200"),
+    "a group that is not there": ('on = "left"', 'on = "lefd"', r"line 9: the mesh has no facets in.*'lefd'"),
+    "a solid group that is not there": (
+        'solid = "tip"',
+        'solid = "top2"',
+        "line 15: the mesh has no group of cells",
+    ),
+    "two components": (
+        "force = [0.0, -1.0]",
+        "force = [0.0, -1.0, 0.0]",
+        "line 12: force must be a list of 2",
+    ),
+    "neither force nor traction": ("force = [0.0, -1.0]", "", r"line 10: \[\[load\]\] needs either force"),
+    "an axis that is not there": (
+        'on = "left"',
+        'on = "left"\nfix = "z"',
+        "line 10: fix must hold some of x, y",
+    ),
+    "a point that is no vertex": ('on = "left"', "at = [0.1, 0.1]", "line 9: at must be a vertex"),
+    "no load": ('[[load]]\non = "tip"\nforce = [0.0, -1.0]\n', "", r"\[\[load\]\] is missing"),
+    "no volume": ("volume = 0.5\n", "", r"line 13: \[design\] volume is missing"),
+    "an unknown equation": ('"elasticity"', '"stokes"', 'line 1: equation must be "elasticity" or "heat"'),
+    "an unknown method": ("evaluations = 3", 'name = "magic"', 'line 18: name must be "mma" or "oc"'),
+    "no evaluation": (
+        "evaluations = 3",
+        "evaluations = 0",
+        "line 18: evaluations must be a whole number from 1",
+    ),
+    "cells in part": ("cells = [24, 8]", "cells = [24.5, 8]", "line 4: cells must be whole numbers"),
+    "a mesh file beside a box": ("cells", 'file = "a.msh"\ncells', "line 4: .mesh. needs either file or box"),
+    "a mesh file outside": (
+        "box = [24.0, 8.0]\ncells = [24, 8]",
+        'file = "../a.msh"',
+        "line 3: file must lie in the folder",
+    ),
+    "no mesh file": ("box = [24.0, 8.0]\ncells = [24, 8]", 'file = "a.msh"', "line 3: no mesh file"),
+    "a group that is a side": ('name = "tip"', 'name = "top"', "line 6: name 'top' is a side"),
+    "a group inside out": ("[[23.0, 0.0]", "[[25.0, 0.0]", "line 7: within must be the lower and then"),
+    "a flat group": ("[[23.0, 0.0], [24.0, 8.0]]", "[23.0, 0.0]", "line 7: within must be two corners"),
+    "Poisson's ratio": (
+        "[design]",
+        "[material]\nnu = 0.7\nmodel = 'plane_strain'\n[design]",
+        "line 15: nu must lie",
+    ),
+    "a network for MMA": (
+        "[method]",
+        "[network]\nkind = 'lean'\n[method]",
+        "line 18: .network. is for method",
+    ),
+    "constraints for OC": (
+        "evaluations = 3",
+        'name = "oc"\n[[constraint]]\nkind = "compliance"\nat_most = 9.0',
+        "line 18: ",
+    ),
+    "constraints for multi-start": (
+        "evaluations = 3",
+        'name = "multistart"\n[[constraint]]\nkind = "compliance"\nat_most = 9.0',
+        "line 18: design must have no constraint",
+    ),
+    "a width the mesh has not": (
+        "evaluations = 3",
+        "evaluations = 3\n[buildable]\nmin_member = 0.01",
+        "line 20: ",
+    ),
+    "the least volume": ("volume = 0.5", 'objective = "volume"', "line 14: the least volume is none at all"),
+}
+
+
+@pytest.mark.parametrize("old, new, words", BAD.values(), ids=BAD)
+def test_bad_files_are_refused_with_the_line(old, new, words, folder):
+    assert old in BEAM
+    path = write(folder, BEAM.replace(old, new, 1))
+    with pytest.raises(InputError, match=f"problem.toml.*{words}"):
+        run_file(path, folder / "out", progress=False)
+
+
+def test_lines_count_through_texts_comments_and_lists(folder):
+    text = '# [design]\ntitle = """\n[[load]]\nx = 1\n"""  # ]\n' + BEAM.replace(
+        "[24, 8]", "[ # [\n24,\n8\n]"
+    )
+    with pytest.raises(InputError, match="line 22: volume must be"):
+        read_problem(write(folder, text.replace("volume = 0.5", "volume = 2")))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"\xff\xfe", "line 1: not UTF-8"), (b"#" * 2**21, "bytes, at most"), (b"a = " + b"[" * 10**5, "TOML")],
+    ids=["not text", "large", "deep"],
+)
+def test_files_that_are_no_description_are_refused(content, words, folder):
+    path = folder / "problem.toml"
+    if comm.rank == 0:
+        path.write_bytes(content)
+    comm.barrier()
+    with pytest.raises(InputError, match=words):
+        read_problem(path)
+
+
+def test_an_unfinished_run_of_another_problem_is_left_alone(folder):
+    out = folder / "out"
+    if comm.rank == 0:
+        out.mkdir()
+        (out / "problem.toml").write_text(BEAM.replace("volume = 0.5", "volume = 0.4"))
+        (out / "checkpoint").touch()
+    comm.barrier()
+    with pytest.raises(InputError, match="unfinished run of another problem"):
+        run_file(write(folder, BEAM), out)
+    comm.barrier()
+    assert "0.4" in (out / "problem.toml").read_text()
+
+
+def test_command_line_runs_files_and_refuses_what_is_for_tasks(folder, capfd, monkeypatch):
+    monkeypatch.chdir(folder)
+    write(folder, BEAM)
+    assert main(["run", "problem.toml", "--json"]) == 0
+    said = capfd.readouterr().out
+    if comm.rank == 0:
+        assert json.loads(said.splitlines()[-1])["method"] == "mma"
+        assert Path("problem/result.json").is_file()
+    assert main(["run", "problem.toml", "--method", "oc"]) == BAD_INPUT
+    assert main(["run", "none.toml"]) == BAD_INPUT
+    if comm.rank == 0:
+        said = capfd.readouterr().err
+        assert "--method is for tasks" in said and "No such file" in said
