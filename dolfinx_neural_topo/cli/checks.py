@@ -53,13 +53,14 @@ def petsc_real() -> str:
 
 def form_compiler() -> str:
     """A form is compiled from nothing, in a folder of its own."""
+    import numpy as np
     import ufl
     from dolfinx import fem, mesh
     from mpi4py import MPI
 
     square = mesh.create_unit_square(MPI.COMM_SELF, 1, 1)
     with tempfile.TemporaryDirectory() as folder:
-        form = fem.form(fem.Constant(square, 1.0) * ufl.dx, jit_options={"cache_dir": folder})
+        form = fem.form(fem.Constant(square, np.float64(1.0)) * ufl.dx, jit_options={"cache_dir": folder})
         area = fem.assemble_scalar(form)
     if abs(area - 1.0) > 1e-12:
         raise RuntimeError(f"a compiled form gives {area} for the area of the unit square")

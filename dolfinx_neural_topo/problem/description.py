@@ -93,7 +93,7 @@ class Problem:
     @property
     def names(self) -> set[str]:
         """Names of all groups that are in use."""
-        used = {each.on for each in (*self.supports, *self.loads) if each.on}
+        used = {s.on for s in self.supports if s.on} | {load.on for load in self.loads if load.on}
         return used | {*self.design["solid"], *self.design["void"]}
 
 

@@ -76,7 +76,7 @@ def objective(problem: Problem, state: StateProblem) -> Any:
 
 
 def _integral(mesh: dmesh.Mesh, measure: ufl.Measure) -> float:
-    one = fem.Constant(mesh, 1.0)
+    one = fem.Constant(mesh, np.float64(1.0))
     return mesh.comm.allreduce(fem.assemble_scalar(fem.form(one * measure)), op=MPI.SUM)
 
 
@@ -102,7 +102,7 @@ def _conditions(support: Support, V: fem.FunctionSpace, region: TaggedMesh) -> l
     else:
         for i in support.components:
             dofs = fem.locate_dofs_topological(V.sub(i), entity_dim, entities)
-            found.append((dofs, fem.dirichletbc(0.0, dofs, V.sub(i))))
+            found.append((dofs, fem.dirichletbc(np.array(0.0), dofs, V.sub(i))))
     total = mesh.comm.allreduce(sum(len(dofs) for dofs, _ in found))
     agree(mesh.comm, None if total else str(support.table.error(key, "nothing of the mesh is there")))
     return [bc for _, bc in found]
@@ -166,7 +166,7 @@ def _form(loads: list[Load], V: fem.FunctionSpace, region: TaggedMesh) -> ufl.Fo
                 raise load.table.error("on", f"the group {load.on!r} has no area at the boundary")
             scale = 1.0 / area
         scaled = scale * np.array(values)
-        factor = fem.Constant(mesh, scaled if size > 1 else float(scaled[0]))
+        factor = fem.Constant(mesh, scaled if size > 1 else np.float64(scaled[0]))
         term = (ufl.dot(factor, v) if size > 1 else factor * v) * measure
         form = term if form is None else form + term
     return form

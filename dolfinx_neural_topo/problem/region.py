@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from dolfinx import mesh as dmesh
@@ -26,7 +27,7 @@ def regions(problem: Problem, comm: MPI.Comm) -> list[TaggedMesh]:
     """
     if problem.box is not None:
         sizes, cells = problem.box
-        corners = [np.zeros(len(sizes)), np.array(sizes)]
+        corners: list[Any] = [np.zeros(len(sizes)), np.array(sizes)]
         if len(sizes) == 2:
             mesh = dmesh.create_rectangle(comm, corners, cells, dmesh.CellType.quadrilateral)
         else:
