@@ -13,6 +13,7 @@ _HOME = {
     "GCMMA": "gcmma",
     "LBFGS": "lbfgs",
     "MMA": "mma",
+    "Method": "method",
     "NLoptMMA": "nlopt_mma",
     "OC": "oc",
     "RelativeProgress": "stopping",

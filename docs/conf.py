@@ -1,0 +1,20 @@
+"""Sphinx: MyST pages, the API from docstrings without importing anything, the gallery from the demos."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_extensions"))
+
+project = "dolfinx_neural_topo"
+author = "The dolfinx_neural_topo developers"
+extensions = ["myst_parser", "api", "gallery", "formulas", "outside"]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build", "_extensions"]
+html_theme = "furo"
+html_title = "dolfinx_neural_topo"
+html_copy_source = False
+html_math_renderer = "mathml"
+nitpicky = True
