@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from mpi4py import MPI
 
+from dolfinx_neural_topo.io import read_mesh
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 EXAMPLES = [DOCS / "getting_started.md", *sorted((DOCS / "extending").glob("*.md"))]
@@ -54,3 +56,14 @@ def test_table_of_a_problem_file_names_every_key():
     assert len(set(keys)) > 20
     for key in keys:
         assert re.search(rf"\b{key}\b", text), key
+
+
+def test_mesh_of_ones_own_is_written_and_has_its_groups(tmp_path, monkeypatch):
+    (script,) = re.findall(r"```python\n(.*?)```", (DOCS / "run_from_a_file.md").read_text(), flags=re.DOTALL)
+    folder = MPI.COMM_WORLD.bcast(str(tmp_path))
+    monkeypatch.chdir(folder)
+    if MPI.COMM_WORLD.rank == 0:
+        exec(compile(script, "run_from_a_file.md", "exec"), {})  # our own text
+    MPI.COMM_WORLD.barrier()
+    tagged = read_mesh(Path(folder) / "plate.msh")
+    assert set(tagged.cell_groups) == {"plate"} and set(tagged.facet_groups) == {"hole", "right"}

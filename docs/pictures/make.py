@@ -1,4 +1,4 @@
-"""Make the small pictures of the gallery from what the demos left in demos/output.
+"""Make the pictures of the documentation: small ones from what the demos left in demos/output, and a cut.
 
 for demo in demos/demo_*.py; do ./with-fenicsx python3 $demo; done
 ./with-fenicsx python3 docs/pictures/make.py
@@ -23,3 +23,27 @@ for demo in sorted((HERE.parents[1] / "demos").glob("demo_*.py")):
     picture = Image.open(OUTPUT / f"{OTHERS.get(name, name)}.png").convert("RGB")
     picture.thumbnail((640, 480), Image.Resampling.LANCZOS)
     picture.quantize(64).save(HERE / f"{name}.png", optimize=True)
+
+
+def before_and_after():
+    """Draw the beam of "Getting started", on a finer mesh, before and after the last stage."""
+    page = (HERE.parent / "getting_started.md").read_text()
+    lines = page.partition("```python\n")[2].partition("```")[0].partition("dnt.plotting")[0]
+    names = {}
+    exec(lines.replace("[48, 24]", "[96, 48]").replace("radius=0.08", "radius=0.05"), names)  # our own text
+    found, built, rho = names["found"], names["built"], names["rho"]
+    designs = {
+        f"grey: {found.objective:.1f}": names["dnt"].io.as_function(found.rho, rho),
+        f"solid and void: {built.value:.1f}": names["dnt"].io.as_function(built.rho, rho, name="built"),
+    }
+    names["dnt"].plotting.plot_designs(HERE / "before_and_after.png", designs)
+    picture = Image.open(HERE / "before_and_after.png").convert("RGB")
+    picture.thumbnail((800, 400), Image.Resampling.LANCZOS)
+    picture.quantize(32).save(HERE / "before_and_after.png", optimize=True)
+    names["state"].destroy()
+
+
+before_and_after()
+convergence = Image.open(OUTPUT / "mbb_beam_convergence.png").convert("RGB")
+convergence.thumbnail((640, 480), Image.Resampling.LANCZOS)
+convergence.quantize(32).save(HERE / "convergence.png", optimize=True)

@@ -110,7 +110,7 @@ def _run_file(arguments: argparse.Namespace) -> int:
             raise InputError(f"--{name} is for tasks: write it into {arguments.task}")
     record, text = run_file(arguments.task, arguments.out)
     say(json.dumps(record, allow_nan=False) if arguments.json else text)
-    return 0
+    return fail(record["error"], FAILED) if record["status"] != "ok" else 0
 
 
 def _run_task(arguments: argparse.Namespace) -> int:

@@ -137,7 +137,7 @@ def _read(document: Document) -> Problem:
             raise document.error((), f"[[{name}]] is missing: at least one is needed")
     constraints = [_constraint(table) for table in top.tables("constraint")]
     design = _design(top.table("design", required=True), elastic, bool(constraints))
-    method = _method(top.table("method"))
+    method = _method(top.table("method"), bool(constraints))
     problem = Problem(
         document,
         title,
@@ -292,12 +292,17 @@ def _constraint(table: Table) -> Constraint:
     return Constraint(table, kind, bound, radius)
 
 
-def _method(table: Table) -> dict:
+def _method(table: Table, constrained: bool) -> dict:
     found = {
         "name": table.text("name", "mma", METHODS),
         "evaluations": table.count("evaluations", 100),
         "seed": table.count("seed", 0, least=0),
     }
+    if constrained and found["name"] in ("oc", "multistart"):
+        raise table.error(
+            "name",
+            f'"{found["name"]}" holds the volume alone, no [[constraint]]; use "mma", "lbfgs" or "adam"',
+        )
     table.finish()
     return found | {"table": table}
 

@@ -32,7 +32,7 @@ def optimize(problem: Problem, design: Design, folder: Path, progress: bool | No
     method, table = problem.method, problem.method["table"]
     name, evaluations = method["name"], method["evaluations"]
     checkpoint = folder / "checkpoint"
-    with table.at("name"):
+    with table.at("evaluations" if name == "multistart" else "name"):
         if name == "multistart":
             return minimize_multistart(
                 design,

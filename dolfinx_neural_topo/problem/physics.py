@@ -113,7 +113,7 @@ def _exists(region: TaggedMesh, name: str) -> None:
     if name not in region.facet_groups and name not in region.unusable:
         present = ", ".join(map(repr, sorted(region.facet_groups))) or "none"
         raise InputError(
-            f"the mesh has no facets in a group named {name!r}, there are {present}; way out: name "
+            f"the mesh has no facets in a group named {name!r}, there are {present}; way out: name"
             " a group of the mesh file or a side of the box, or describe one by [[group]]"
         )
 

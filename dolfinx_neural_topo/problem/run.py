@@ -14,7 +14,7 @@ from dolfinx_neural_topo import io
 from dolfinx_neural_topo._files import as_path, one_writer, replacing
 from dolfinx_neural_topo.density import ConeFilter, Design, DesignDomain, HelmholtzFilter, LocalVolume
 from dolfinx_neural_topo.density.domain import SymmetryPlane
-from dolfinx_neural_topo.errors import InputError, Interrupted, agree
+from dolfinx_neural_topo.errors import InputError, Interrupted, agree, attempt
 from dolfinx_neural_topo.io._ranks import on_rank_zero, require
 from dolfinx_neural_topo.optimize import Built, make_buildable
 from dolfinx_neural_topo.physics import Compliance, StateProblem
@@ -43,7 +43,8 @@ def run_file(
         progress: As for `minimize`.
 
     Returns:
-        The record that is in `result.json`, and some lines of text about it; the same on all ranks.
+        The record that is in `result.json`, and some lines of text about it; the same on all ranks. Where
+        files could not be written its `status` is "failed", with an `error`.
 
     Raises:
         InputError: Something in the file is wrong; with the line. The folder cannot be used.
@@ -111,7 +112,17 @@ def _run(problem: Problem, folder: Path, comm: MPI.Comm, progress: bool | None) 
             with problem.buildable["table"].at(next((n for n, width in widths.items() if width), "")):
                 built = make_buildable(design, result, **widths, progress=progress)
         record = comm.bcast(_record(problem, result, built, comm), root=0)
-        _write(problem, folder, state, record, result, built)
+        _, trouble = attempt(
+            comm,
+            lambda: _write(problem, folder, state, record, result, built),
+            (InputError, OSError, RuntimeError),
+        )
+    if trouble is not None:
+        why = getattr(trouble, "strerror", None) or trouble
+        record |= {
+            "status": "failed",
+            "error": f"the files of the run could not be written to {folder}: {why}",
+        }
     return record, _describe(record, built, folder)
 
 
@@ -155,6 +166,7 @@ def _cells(region: io.TaggedMesh, names: list[str], rho: fem.Function) -> Any:
 
 def _record(problem: Problem, result: Any, built: Built | None, comm: MPI.Comm) -> dict[str, Any]:
     return {
+        "status": "ok",
         "title": problem.title,
         "problem": problem.document.path.name,
         "equation": problem.equation,

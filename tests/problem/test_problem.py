@@ -1,5 +1,6 @@
 """Problems described in a file: what they compute, on any number of ranks, and what is said of bad ones."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -10,13 +11,15 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 import dolfinx_neural_topo as dnt
-from dolfinx_neural_topo.cli.console import BAD_INPUT
+from dolfinx_neural_topo.cli.console import BAD_INPUT, FAILED
 from dolfinx_neural_topo.cli.main import main
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.physics import elasticity
-from dolfinx_neural_topo.problem import read_problem, run_file
+from dolfinx_neural_topo.problem import read_problem, run, run_file
 from dolfinx_neural_topo.problem.physics import objective, state_problem
 from dolfinx_neural_topo.problem.region import regions
+from dolfinx_neural_topo.tasks import get_task
+from dolfinx_neural_topo.tasks.build import build
 
 comm = MPI.COMM_WORLD
 MESHES = Path(__file__).parents[2] / "meshes"
@@ -114,6 +117,50 @@ def test_result_can_be_run_again_and_is_the_same_on_any_number_of_ranks(folder):
         assert json.loads((folder / "alone" / "result.json").read_text()) == alone
     alone = comm.bcast(alone)
     assert alone["objective"] == pytest.approx(record["objective"], rel=1e-7)
+
+
+ROLLER = """\
+equation = "elasticity"
+[mesh]
+box = [24.0, 8.0]
+cells = [24, 8]
+[[support]]
+on = "left"
+fix = "x"
+[[support]]
+at = [24.0, 0.0]
+fix = "y"
+[[load]]
+at = [0.0, 8.0]
+force = [0.0, -1.0]
+[design]
+volume = 0.5
+radius = 2.0
+"""
+
+
+def test_points_and_rollers_make_the_beam_of_the_paper(folder):
+    problem = read_problem(write(folder, ROLLER))
+    with state_problem(problem, regions(problem, comm)[0]) as state:
+        value = objective(problem, state).value(0.5 + 0.0 * state.rho.x.array[: state.num_owned_cells])
+    with build(get_task("mbb_beam_24x8_0.5"), comm) as task:
+        expected = task.functional.value(0.5 + 0.0 * task.domain.cell_volumes)
+    assert value == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_full_disk_fails_the_run_and_gives_back_what_was_found(folder, capfd, monkeypatch):
+    def no_space(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = write(folder, BEAM)
+    monkeypatch.setattr(run, "replacing", no_space)
+    monkeypatch.setattr(run, "_copy", lambda problem, folder: None)
+    assert main(["run", str(path), "--out", str(folder / "out"), "--json"]) == FAILED
+    printed = capfd.readouterr()
+    if comm.rank == 0:
+        record = json.loads(printed.out.splitlines()[-1])
+        assert record["status"] == "failed" and record["objective"] > 0.0
+        assert "No space left on device" in printed.err and "Traceback" not in printed.err
 
 
 def test_heat_improves_and_solid_cells_stay_solid(folder):
@@ -244,17 +291,22 @@ BAD = {
     "constraints for OC": (
         "evaluations = 3",
         'name = "oc"\n[[constraint]]\nkind = "compliance"\nat_most = 9.0',
-        "line 18: ",
+        'line 18: "oc" holds the volume alone',
     ),
     "constraints for multi-start": (
         "evaluations = 3",
         'name = "multistart"\n[[constraint]]\nkind = "compliance"\nat_most = 9.0',
-        "line 18: design must have no constraint",
+        'line 18: "multistart" holds the volume alone',
     ),
     "a width the mesh has not": (
         "evaluations = 3",
         "evaluations = 3\n[buildable]\nmin_member = 0.01",
         "line 20: ",
+    ),
+    "too few evaluations for multi-start": (
+        "evaluations = 3",
+        'name = "multistart"\nevaluations = 3',
+        "line 19: budget must be at least",
     ),
     "the least volume": ("volume = 0.5", 'objective = "volume"', "line 14: the least volume is none at all"),
 }
