@@ -51,7 +51,7 @@ def test_every_demo_has_a_picture_in_the_gallery():
 
 def test_table_of_a_problem_file_names_every_key():
     text = (DOCS / "run_from_a_file.md").read_text()
-    source = (ROOT / "dolfinx_neural_topo" / "problem" / "description.py").read_text()
+    source = (ROOT / "dolfinx_neural_topo" / "problem" / "reading.py").read_text()
     keys = re.findall(r"table\.(?:number|numbers|text|texts|count|flag|values)\(\s*\"(\w+)\"", source)
     assert len(set(keys)) > 20
     for key in keys:

@@ -29,17 +29,16 @@ def optimize(problem: Problem, design: Design, folder: Path, progress: bool | No
 
     Note: Collective.
     """
-    method, table = problem.method, problem.method["table"]
-    name, evaluations = method["name"], method["evaluations"]
+    name, evaluations, table = problem.method.name, problem.method.evaluations, problem.method.table
     checkpoint = folder / "checkpoint"
     with table.at("evaluations" if name == "multistart" else "name"):
         if name == "multistart":
             return minimize_multistart(
                 design,
                 lambda where: objective(problem, state_problem(problem, where)),
-                meshes=None if problem.box else lambda comm: regions(problem, comm),
+                meshes=None if problem.mesh.box else lambda comm: regions(problem, comm),
                 budget=evaluations,
-                seed=method["seed"],
+                seed=problem.method.seed,
                 checkpoint=checkpoint,
                 progress=progress,
             )
@@ -58,20 +57,20 @@ def _neural(problem: Problem, design: Design) -> Any:
     from dolfinx_neural_topo.bridge import NeuralDesign
     from dolfinx_neural_topo.networks import FourierMLP, LeanCNN, PaperCNN
 
-    network, seed = problem.network, problem.method["seed"]
+    network, seed = problem.network, problem.method.seed
     domain = design.domain
     dim = domain.mesh.geometry.dim
-    if network["kind"] == "fourier":
+    if network.kind == "fourier":
         lower, upper = domain.bounding_box()
-        length = network["length_scale"] or 0.15 * float((upper - lower)[:dim].max())
+        length = network.length_scale or 0.15 * float((upper - lower)[:dim].max())
         return NeuralDesign(design, FourierMLP(dim, length_scale=length, seed=seed))
     grid = CellGrid.find(domain.mesh)
-    shape = tuple(network["image"]) or (None if grid is None else grid.shape)
+    shape = tuple(network.image) or (None if grid is None else grid.shape)
     if shape is None:
         raise InputError(
             '[network] needs image = [rows, columns] where the mesh is no grid (or kind "fourier")'
         )
-    with network["table"].at("image" if network["image"] else "kind"):
-        if network["kind"] == "paper":
+    with network.table.at("image" if network.image else "kind"):
+        if network.kind == "paper":
             return NeuralDesign(design, PaperCNN(shape, seed=seed))
         return NeuralDesign(design, LeanCNN(shape, seed=seed))

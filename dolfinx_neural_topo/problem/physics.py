@@ -35,17 +35,14 @@ def state_problem(problem: Problem, where: TaggedMesh | dmesh.Mesh) -> StateProb
     """
     region = where if isinstance(where, TaggedMesh) else boxed(problem, where)
     mesh, material = region.mesh, problem.material
-    table: Any = material["table"]
     elastic = problem.equation == "elasticity"
     rho = fem.Function(fem.functionspace(mesh, ("DG", 0)), name="density")
     V = fem.functionspace(mesh, ("Lagrange", 1, (mesh.geometry.dim,)) if elastic else ("Lagrange", 1))
-    E0: Any = material["solid"]
-    modulus = simp(rho, penalty=material["penalty"], E0=E0, E_min=float(material["void"]) * E0)
+    E_min = material.void * material.solid
+    modulus = simp(rho, penalty=material.penalty, E0=material.solid, E_min=E_min)
     if elastic:
-        nu: Any = material["nu"]
-        model: Any = material["model"]
-        with table.at("model" if "model" in table else "nu"):
-            a = elasticity.bilinear_form(V, modulus, nu, model)
+        with material.table.at("model" if "model" in material.table else "nu"):
+            a = elasticity.bilinear_form(V, modulus, material.nu, material.model)
     else:
         a = heat.bilinear_form(V, modulus)
     bcs = [bc for support in problem.supports for bc in _conditions(support, V, region)]
@@ -65,7 +62,7 @@ def objective(problem: Problem, state: StateProblem) -> Any:
 
     Note: Collective.
     """
-    name = problem.design["objective"]
+    name = problem.design.objective
     if name == "compliance":
         return Compliance(state)
     volume = _integral(state.mesh, ufl.dx(state.mesh))

@@ -25,8 +25,8 @@ def regions(problem: Problem, comm: MPI.Comm) -> list[TaggedMesh]:
 
     Note: Collective.
     """
-    if problem.box is not None:
-        sizes, cells = problem.box
+    if problem.mesh.box is not None:
+        sizes, cells = problem.mesh.box
         corners: list[Any] = [np.zeros(len(sizes)), np.array(sizes)]
         if len(sizes) == 2:
             mesh = dmesh.create_rectangle(comm, corners, cells, dmesh.CellType.quadrilateral)
@@ -34,9 +34,8 @@ def regions(problem: Problem, comm: MPI.Comm) -> list[TaggedMesh]:
             mesh = dmesh.create_box(comm, corners, cells, dmesh.CellType.hexahedron)
         return [boxed(problem, mesh)]
     found = []
-    for k, name in enumerate(problem.files):
-        table = problem.document.top.table("mesh")
-        with table.at("coarser" if k else "file"):
+    for k, name in enumerate(problem.mesh.files):
+        with problem.mesh.table.at("coarser" if k else "file"):
             found.append(_with_groups(problem, read_mesh(problem.folder / name, comm)))
     return found
 
@@ -46,10 +45,10 @@ def boxed(problem: Problem, mesh: dmesh.Mesh) -> TaggedMesh:
 
     Note: Collective.
     """
-    assert problem.box is not None
+    assert problem.mesh.box is not None
     names = SIDES[mesh.topology.dim]
     sides: dict[str, Callable] = {}
-    for axis, size in enumerate(problem.box[0]):
+    for axis, size in enumerate(problem.mesh.box[0]):
         for name, place in zip(names[2 * axis : 2 * axis + 2], (0.0, size), strict=True):
             sides[name] = lambda x, axis=axis, place=place, size=size: abs(x[axis] - place) < 1e-9 * size
     return _tagged(problem, mesh, sides, {})

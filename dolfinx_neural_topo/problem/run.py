@@ -18,9 +18,10 @@ from dolfinx_neural_topo.errors import InputError, Interrupted, agree, attempt
 from dolfinx_neural_topo.io._ranks import on_rank_zero, require
 from dolfinx_neural_topo.optimize import Built, make_buildable
 from dolfinx_neural_topo.physics import Compliance, StateProblem
-from dolfinx_neural_topo.problem.description import Problem, read_problem
+from dolfinx_neural_topo.problem.description import Problem
 from dolfinx_neural_topo.problem.optimize import optimize
 from dolfinx_neural_topo.problem.physics import objective, state_problem
+from dolfinx_neural_topo.problem.reading import read_problem
 from dolfinx_neural_topo.problem.region import regions
 from dolfinx_neural_topo.study import provenance
 
@@ -75,7 +76,7 @@ def _copy(problem: Problem, folder: Path) -> None:
         InputError: The folder holds an unfinished run of something else.
     """
     copies = {problem.document.path.name: problem.document.text.encode()}
-    for name in problem.files:
+    for name in problem.mesh.files:
         source = problem.folder / name
         if not Path(name).is_absolute() and source.is_file():  # another one is refused when it is read
             copies[name] = source.read_bytes()
@@ -95,7 +96,7 @@ def _copy(problem: Problem, folder: Path) -> None:
 
 def _run(problem: Problem, folder: Path, comm: MPI.Comm, progress: bool | None) -> tuple[dict[str, Any], str]:
     meshes = regions(problem, comm)
-    if problem.output["picture"]:
+    if problem.output.picture:
         require(comm, "matplotlib" if meshes[0].mesh.topology.dim == 2 else "pyvista", "[output] picture")
     with ExitStack() as stack:
         state = stack.enter_context(state_problem(problem, meshes[0]))
@@ -108,8 +109,8 @@ def _run(problem: Problem, folder: Path, comm: MPI.Comm, progress: bool | None) 
             raise Interrupted(f"{result.reason} The same command continues it.")
         built = None
         if problem.buildable is not None:
-            widths = {name: problem.buildable[name] for name in ("min_member", "min_gap")}
-            with problem.buildable["table"].at(next((n for n, width in widths.items() if width), "")):
+            widths = {name: getattr(problem.buildable, name) for name in ("min_member", "min_gap")}
+            with problem.buildable.table.at(next((n for n, width in widths.items() if width), "")):
                 built = make_buildable(design, result, **widths, progress=progress)
         record = comm.bcast(_record(problem, result, built, comm), root=0)
         _, trouble = attempt(
@@ -129,17 +130,17 @@ def _run(problem: Problem, folder: Path, comm: MPI.Comm, progress: bool | None) 
 def _design(problem: Problem, region: io.TaggedMesh, state: StateProblem) -> Design:
     """Return the design problem. Note: Collective."""
     given = problem.design
-    table = given["table"]
+    table = given.table
     marked = {}
     for name in ("solid", "void"):
         with table.at(name):
-            marked[name] = _cells(region, given[name], state.rho)
-    planes = [SymmetryPlane(*plane) for plane in given["symmetry"]]
+            marked[name] = _cells(region, getattr(given, name), state.rho)
+    planes = [SymmetryPlane(*plane) for plane in given.symmetry]
     with table.at("symmetry" if planes else "volume"):
-        domain = DesignDomain(state.rho, volume_fraction=given["volume"], symmetry=planes, **marked)
+        domain = DesignDomain(state.rho, volume_fraction=given.volume, symmetry=planes, **marked)
     with table.at("radius"):
-        kind = {"cone": ConeFilter, "helmholtz": HelmholtzFilter}[given["filter"]]
-        stage = kind(domain, radius=given["radius"])
+        kind = {"cone": ConeFilter, "helmholtz": HelmholtzFilter}[given.filter]
+        stage = kind(domain, radius=given.radius)
     limits: list[tuple[Any, float]] = []
     for constraint in problem.constraints:
         with constraint.table.at("radius" if constraint.radius else "kind"):
@@ -170,12 +171,12 @@ def _record(problem: Problem, result: Any, built: Built | None, comm: MPI.Comm) 
         "title": problem.title,
         "problem": problem.document.path.name,
         "equation": problem.equation,
-        "objective_name": problem.design["objective"],
-        "method": problem.method["name"],
-        "seed": problem.method["seed"],
+        "objective_name": problem.design.objective,
+        "method": problem.method.name,
+        "seed": problem.method.seed,
         "objective": result.objective,
         "volume": result.volume,
-        "volume_fraction": problem.design["volume"],
+        "volume_fraction": problem.design.volume,
         "evaluations": result.evaluations,
         "solves": result.solves,
         "reason": result.reason,
@@ -196,14 +197,14 @@ def _write(
         fields.append(io.as_function(built.rho, state.rho, name="built"))
     io.write_density(folder / "density.npz", fields[-1])
     solid = state.mesh.topology.dim == 3
-    if problem.output["picture"]:
+    if problem.output.picture:
         (plotting.plot_solid if solid else plotting.plot_density)(
             folder / "design.png", fields[-1], title=problem.title
         )
-    if problem.output["paraview"]:
+    if problem.output.paraview:
         state.solve(result.rho if built is None else built.rho)
         io.write_paraview(folder / "design.xdmf", *fields, *state.states)
-    if problem.output["stl"] and solid:
+    if problem.output.stl and solid:
         io.write_stl(folder / "design.stl", fields[-1])
 
     def finish() -> None:

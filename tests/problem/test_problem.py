@@ -184,6 +184,48 @@ def test_every_method_runs(method, folder):
     assert record["objective"] > 0.0 and record["volume"] == pytest.approx(0.4, abs=1e-2)
 
 
+BAR = """\
+equation = "elasticity"
+[mesh]
+box = [2.0, 1.0, 1.0]
+cells = [8, 4, 4]
+[[support]]
+on = "left"
+[[load]]
+on = "right"
+traction = [0.0, 0.0, -1.0]
+[[load]]
+case = "sideways"
+at = [2.0, 0.5, 0.5]
+force = [0.0, 1.0, 0.0]
+[design]
+volume = 0.4
+filter = "helmholtz"
+radius = 0.3
+[method]
+evaluations = 3
+"""
+
+
+def test_two_load_cases_in_space_leave_a_surface(folder):
+    record, _ = run_file(write(folder, BAR), folder / "out")
+    history = np.loadtxt(folder / "out" / "history.csv", delimiter=",", skiprows=1)[:, 1]
+    assert record["objective"] < history[0] and record["solves"] == 2 * record["evaluations"]
+    if comm.rank == 0:
+        assert (folder / "out" / "design.stl").stat().st_size > 1000
+        assert (folder / "out" / "design.png").stat().st_size > 5000
+
+
+def test_both_sides_of_a_plane_of_symmetry_count(folder):
+    plane = "symmetry = [{point = [0.0, 0.0], normal = [0.0, 1.0]}]"
+    first = []
+    for more in ("", plane):
+        run_file(write(folder, BEAM.replace('solid = "tip"', more)), folder / f"out{more[:1]}")
+        file = folder / f"out{more[:1]}" / "history.csv"
+        first.append(np.loadtxt(file, delimiter=",", skiprows=1)[0, 1])
+    assert first[1] == pytest.approx(2 * first[0], rel=1e-9)
+
+
 def test_hook_of_two_load_cases_is_made_buildable(folder):
     if comm.rank == 0:
         shutil.copy(MESHES / "hook.msh", folder)
