@@ -129,10 +129,10 @@ def test_a_beam_goes_on_on_another_number_of_ranks(folder):
 
 @pytest.fixture
 def repeatable_solver():
-    """On several ranks MUMPS repeats not the last bits of a solve; SuperLU with one thread a rank does."""
+    """Parallel factorizations add in the order of arrival; one on each rank repeats the last bits."""
     options, chosen = PETSc.Options(), {}
     if comm.size > 1:
-        chosen = {"task_pc_type": "lu", "task_pc_factor_mat_solver_type": "superlu_dist"}
+        chosen = {"task_pc_type": "redundant", "task_redundant_pc_type": "lu"}
     for name, value in chosen.items():
         options[name] = value
     yield
