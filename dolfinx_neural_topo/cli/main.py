@@ -17,7 +17,7 @@ from dolfinx_neural_topo.cli.doctor import add_doctor
 from dolfinx_neural_topo.cli.study import add_report, add_study
 from dolfinx_neural_topo.cli.tasks import add_profile, add_run, add_tasks
 from dolfinx_neural_topo.cli.versions import Version
-from dolfinx_neural_topo.errors import Interrupted, NeuralTopoError
+from dolfinx_neural_topo.errors import InputError, Interrupted, NeuralTopoError
 
 COMMANDS: tuple[Callable, ...] = (add_doctor, add_tasks, add_run, add_study, add_report, add_profile)
 """One function a command, which adds its parser; its default `command` does the work."""
@@ -99,6 +99,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     everyone = MPI.COMM_WORLD.allgather((arguments is None, status))
     if arguments is None or any(leaves for leaves, _ in everyone):
         raise SystemExit(max(status for _, status in everyone))
+    given = MPI.COMM_WORLD.allgather({k: v for k, v in vars(arguments).items() if k != "command"})
+    for rank, theirs in enumerate(given):
+        if theirs != given[0]:
+            name = next(name for name in given[0] | theirs if given[0].get(name) != theirs.get(name))
+            raise InputError(
+                f"{name} must be the same on all ranks, got {given[0].get(name)!r} on rank 0 and "
+                f"{theirs.get(name)!r} on rank {rank}"
+            )
     return arguments
 
 

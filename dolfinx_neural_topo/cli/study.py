@@ -8,7 +8,7 @@ from mpi4py import MPI
 
 from dolfinx_neural_topo.cli.console import say
 from dolfinx_neural_topo.cli.tasks import add_buildable
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, together
 
 
 def add_study(commands) -> None:
@@ -78,5 +78,9 @@ def _report(arguments: argparse.Namespace) -> None:
     from dolfinx_neural_topo.study.store import Store
 
     out = Path(arguments.out) if arguments.out else Path(arguments.folder) / "report"
-    if MPI.COMM_WORLD.rank == 0:
-        say(f"wrote {report(Store(arguments.folder), out, arguments.methods)}")
+
+    def write() -> None:
+        if MPI.COMM_WORLD.rank == 0:
+            say(f"wrote {report(Store(arguments.folder), out, arguments.methods)}")
+
+    together(MPI.COMM_WORLD, write)

@@ -98,7 +98,8 @@ class Table:
         try:
             yield
         except (InputError, FileNotFoundError) as error:
-            raise self.error(name, str(error)) from error
+            said = str(error)
+            raise self.error(name, said if not name or name in said else f"{name}: {said}") from error
 
     def number(self, name: str, default: Any = _REQUIRED, *, above: float = -math.inf, to: float = math.inf):
         """Return a finite number in (above, to]."""
@@ -184,6 +185,10 @@ class Table:
     def _take(self, name: str, default: Any) -> Any:
         self._known.append(name)
         if name not in self._values and default is _REQUIRED:
+            for other in difflib.get_close_matches(
+                name, [n for n in self._values if n not in self._known], n=1
+            ):
+                raise self.error(other, f'unknown key {_shown(other)}; did you mean "{name}"?')
             raise self.document.error(self.path, f"{self._title}{name} is missing")
         return self._values.get(name, default)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from mpi4py import MPI
 
 from dolfinx_neural_topo._files import as_path
-from dolfinx_neural_topo.errors import agree
+from dolfinx_neural_topo.errors import agree, collective
 from dolfinx_neural_topo.problem.description import (
     AXES,
     SIDES,
@@ -30,6 +30,7 @@ METHODS = ("mma", "oc", "lbfgs", "adam", "multistart")
 NETWORKS = ("fourier", "lean", "paper")
 
 
+@collective
 def read_problem(path: str | Path, comm: MPI.Comm = MPI.COMM_WORLD) -> Problem:
     """Read a problem file.
 

@@ -14,7 +14,7 @@ from dolfinx_neural_topo import io
 from dolfinx_neural_topo._files import as_path, one_writer, replacing
 from dolfinx_neural_topo.density import ConeFilter, Design, DesignDomain, HelmholtzFilter, LocalVolume
 from dolfinx_neural_topo.density.domain import SymmetryPlane
-from dolfinx_neural_topo.errors import InputError, Interrupted, agree, attempt
+from dolfinx_neural_topo.errors import InputError, Interrupted, agree, attempt, collective
 from dolfinx_neural_topo.io._ranks import on_rank_zero, require
 from dolfinx_neural_topo.optimize import Built, make_buildable
 from dolfinx_neural_topo.physics import Compliance, StateProblem
@@ -26,6 +26,7 @@ from dolfinx_neural_topo.problem.region import regions
 from dolfinx_neural_topo.study import provenance
 
 
+@collective
 def run_file(
     path: str | Path,
     out: str | Path | None = None,

@@ -7,7 +7,7 @@ from importlib import import_module
 TOPICS = (
     *("materials", "verification", "densities", "domains", "filters", "states", "coupled"),
     *("networks", "bridge", "transfers", "runs", "loops", "checkpoints", "damage"),
-    *("meshes", "files", "pictures", "stores", "command_line", "processes", "agreement"),
+    *("meshes", "files", "pictures", "stores", "command_line", "problems", "processes", "agreement"),
 )
 
 

@@ -259,6 +259,16 @@ BAD = {
         "[design]\nvolumen = 0.5\n",
         'line 14: unknown key .volumen.; did you mean "volume"',
     ),
+    "a word in place of one that is needed": (
+        "volume = 0.5",
+        "volum = 0.5",
+        'line 14: unknown key .volum.; did you mean "volume"',
+    ),
+    "a width larger than the domain": (
+        "evaluations = 3",
+        "evaluations = 3\n[buildable]\nmin_member = 1e9",
+        "line 20: min_member: radius",
+    ),
     "a table that is not known": (
         "[method]",
         "[methods]",
@@ -286,7 +296,7 @@ BAD = {
     "a solid group that is not there": (
         'solid = "tip"',
         'solid = "top2"',
-        "line 15: the mesh has no group of cells",
+        "line 15: solid: the mesh has no group of cells",
     ),
     "two components": (
         "force = [0.0, -1.0]",
@@ -323,7 +333,7 @@ BAD = {
     "Poisson's ratio": (
         "[design]",
         "[material]\nnu = 0.7\nmodel = 'plane_strain'\n[design]",
-        "line 15: nu must lie",
+        "line 15: model: nu must lie",
     ),
     "a network for MMA": (
         "[method]",
