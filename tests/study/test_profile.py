@@ -117,7 +117,7 @@ def test_stages_of_a_run(method, used, unused):
 
 
 def test_an_adjoint_is_a_stage_of_its_own():
-    assert profile("mechanism_inverter_16x8_0.3", "oc", evaluations=3).stages["adjoint"] > 0.0
+    assert profile("mechanism_inverter_16x8_0.3", "mma-svanberg", evaluations=3).stages["adjoint"] > 0.0
 
 
 def test_the_command_prints_one_object(capsys):
