@@ -15,9 +15,12 @@ _PUBLIC = {
     "errors": ("CheckpointError", "InputError", "NeuralTopoError", "ReplicationError", "SolverError"),
     "physics": (
         "Compliance",
+        "EigenProblem",
+        "Eigenvalue",
         "Functional",
         "ReducedFunctional",
         "StateProblem",
+        "mass",
         "nodal_load",
         "ramp",
         "simp",

@@ -1,17 +1,21 @@
 """Any UFL problem as a differentiable function of its DG0 density: state, adjoint, objective."""
 
 from dolfinx_neural_topo.physics.algebra import Functional
+from dolfinx_neural_topo.physics.eigen import EigenProblem, Eigenvalue
 from dolfinx_neural_topo.physics.functional import Compliance, ReducedFunctional
 from dolfinx_neural_topo.physics.loads import nodal_load
-from dolfinx_neural_topo.physics.material import ramp, simp, simp_penalty
+from dolfinx_neural_topo.physics.material import mass, ramp, simp, simp_penalty
 from dolfinx_neural_topo.physics.state import StateProblem
 from dolfinx_neural_topo.physics.verification import random_density, taylor_test
 
 __all__ = [
     "Compliance",
+    "EigenProblem",
+    "Eigenvalue",
     "Functional",
     "ReducedFunctional",
     "StateProblem",
+    "mass",
     "nodal_load",
     "ramp",
     "random_density",

@@ -105,6 +105,24 @@ def thermal_load(
     return factor * expansion * ufl.div(v) * default_dx(V, 2 * V.ufl_element().embedded_superdegree)
 
 
+def geometric_form(V: fem.FunctionSpace, sigma: Any) -> ufl.Form:
+    """Return b(u, v) = -int sigma : (grad u)^T grad v dx, what a stress takes from the stiffness.
+
+    With the bilinear form a of the stiffness, b(u, v) = a(u, v) / lmbda has as lmbda the factors on the loads
+    at which the structure buckles: `EigenProblem(a, b, rho)`, a chain where sigma is that of a state.
+
+    Args:
+        V: Vector space of the displacement.
+        sigma: Stress of the prestressed structure, from `stress`. Its modulus should vanish in void
+            (`simp(rho, E_min=0.0)`), else void buckles first.
+
+    References:
+        Bendsoe and Sigmund, Topology Optimization (2003), section 2.2.2.
+    """
+    u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    return -ufl.inner(sigma, ufl.dot(ufl.grad(u).T, ufl.grad(v))) * default_dx(V)
+
+
 def self_weight(V: fem.FunctionSpace, rho: fem.Function, weight: Any) -> ufl.Form:
     """Return L(v) = int rho weight . v dx, the load of the structure's own weight.
 

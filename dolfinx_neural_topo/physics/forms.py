@@ -33,6 +33,7 @@ class Equation:
         a: Bilinear form; for a nonlinear equation the derivative of the residual at states[0].
         loads: Linear equation: right-hand side of each load case, None where it is zero. Nonlinear: [].
         residual: Nonlinear equation: F(u; v). Linear: None.
+        b: Eigenvalue problem b(u, v) = mu a(u, v), whose states are its modes: the other form. Else None.
     """
 
     V: fem.FunctionSpace
@@ -40,11 +41,12 @@ class Equation:
     a: ufl.Form
     loads: list[ufl.Form | None]
     residual: ufl.Form | None
+    b: ufl.Form | None = None
 
     @property
     def forms(self) -> list[ufl.Form]:
         """All of its forms."""
-        return [form for form in (self.a, self.residual, *self.loads) if form is not None]
+        return [form for form in (self.a, self.residual, self.b, *self.loads) if form is not None]
 
     @property
     def linear(self) -> bool:
@@ -64,7 +66,7 @@ def parse(equation: Any, rho: fem.Function, u: Any, num_nodal_loads: int) -> Equ
     """Read a pair of forms, or a residual, into an `Equation`.
 
     Args:
-        equation: (a, L), (a, [L, L, ...]) or a residual of rank 1.
+        equation: (a, L), (a, [L, L, ...]) or a residual of rank 1; an `Equation` stays as it is.
         rho: Density.
         u: None, a function of the state, or one for each load case.
         num_nodal_loads: Number of load cases in `nodal_loads`, 0 where there are none.
@@ -72,6 +74,8 @@ def parse(equation: Any, rho: fem.Function, u: Any, num_nodal_loads: int) -> Equ
     Raises:
         InputError: Not of that form, or without density or state.
     """
+    if isinstance(equation, Equation):
+        return equation
     given = [] if u is None else [u] if isinstance(u, fem.Function) else list(u)
     if isinstance(equation, ufl.Form):
         return _parse_residual(equation, rho, given)

@@ -137,6 +137,8 @@ class Compliance(Functional, Owner):
                 "Compliance needs a linear equation, got a nonlinear one; way out: ReducedFunctional with J "
                 "= L(u)"
             )
+        if state.equation.b is not None:
+            raise InputError("Compliance needs loads, got an eigenvalue problem; way out: Eigenvalue")
         self.problems = state.chain
         if len(state.chain) == 1:  # elsewhere the matrix may need states that are still to come
             self._check()

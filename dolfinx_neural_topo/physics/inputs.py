@@ -90,7 +90,7 @@ class Inputs:
         forces = [partial(_array, load) for load in nodal_loads if load is not None]
         self.copies = Copies(constants)
         self._rho = Snapshot([lambda: self._given])
-        self._matrix = Snapshot(_readers([equation.a, equation.residual], known))
+        self._matrix = Snapshot(_readers([equation.a, equation.residual, equation.b], known))
         self._load = Snapshot([self._boundary_values, *forces, *_readers(equation.loads, known)])
 
     def receive(self, rho: np.ndarray | None) -> Change:

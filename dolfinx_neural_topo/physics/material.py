@@ -35,6 +35,28 @@ def simp(rho, *, penalty=3.0, E0=1.0, E_min=1e-9):
     return E_min + rho**penalty * (E0 - E_min)
 
 
+def mass(rho, *, density=1.0):
+    """Interpolate the mass of a unit of volume such that void has no modes of its own.
+
+        density times rho where rho > 0.1, density times (6e5 rho^6 - 5e6 rho^7) elsewhere,
+
+    continuous with its slope. Beside a stiffness of rho^3, a mass of rho would let cells of low density
+    vibrate at the lowest frequencies.
+
+    Args:
+        rho: Density, 0 (void) to 1 (solid), dimensionless.
+        density: Mass of a unit of volume of solid.
+
+    Returns:
+        UFL scalar, in the unit of `density`.
+
+    References:
+        Du and Olhoff, Topological design of freely vibrating continuum structures for maximum values of
+        simple and multiple eigenfrequencies and frequency gaps, SMO 34 (2007).
+    """
+    return density * ufl.conditional(ufl.le(rho, 0.1), 6e5 * rho**6 - 5e6 * rho**7, rho)
+
+
 def simp_penalty(rho: fem.Function, forms: Iterable[ufl.Form]) -> fem.Constant | float | None:
     """Find the exponent that a density has in forms.
 

@@ -158,7 +158,7 @@ class Operator(Owner):
             raise SolverError(f"the matrix of '{self.prefix}' holds NaN or infinity; check moduli, constants")
         self._match_diagonal()
         nullspace.check_supports(self.A, *nullspace.free_motions(self.V))
-        symmetric, mixed = self._is_symmetric(), nullspace.is_mixed(self.V)
+        symmetric, mixed = is_symmetric(self.A), nullspace.is_mixed(self.V)
         diagonal = self.A.getDiagonal()
         definite = symmetric and self.linear and not mixed and diagonal.min()[1] > 0.0
         diagonal.destroy()
@@ -182,19 +182,6 @@ class Operator(Owner):
             # A power of two: matrices of scaled problems are the scaled ones, and those of size one stay.
             self.diagonal = float(2.0 ** np.round(np.log2(total / count)))
             self.assemble()
-
-    def _is_symmetric(self) -> bool:
-        x, y, Ax, Ay = (self.A.createVecLeft() for _ in range(4))
-        random = np.random.default_rng(x.comm.rank)
-        for vector in (x, y):
-            vector.array_w[:] = random.standard_normal(vector.local_size)
-        self.A.mult(x, Ax)
-        self.A.mult(y, Ay)
-        difference = abs(y.dot(Ax) - x.dot(Ay))
-        symmetric = difference <= SYMMETRY * (Ax.norm() * y.norm() + Ay.norm() * x.norm())
-        for vector in (x, y, Ax, Ay):
-            vector.destroy()
-        return bool(symmetric)
 
     def solve(self, bs: Sequence[PETSc.Vec], xs: Sequence[PETSc.Vec], *, transpose: bool = False) -> None:
         """Solve A x_i = b_i (or A^T x_i = b_i), in one sweep over the factor where there is one.
@@ -234,3 +221,21 @@ class Operator(Owner):
         self.A.destroy()
         self.A = self.own(create_matrix(self._a))
         self.A.setOptionsPrefix(self.prefix)
+
+
+def is_symmetric(A: PETSc.Mat) -> bool:
+    """Return whether a matrix is symmetric, by two random vectors.
+
+    Note: Collective.
+    """
+    x, y, Ax, Ay = (A.createVecLeft() for _ in range(4))
+    random = np.random.default_rng(x.comm.rank)
+    for vector in (x, y):
+        vector.array_w[:] = random.standard_normal(vector.local_size)
+    A.mult(x, Ax)
+    A.mult(y, Ay)
+    difference = abs(y.dot(Ax) - x.dot(Ay))
+    symmetric = difference <= SYMMETRY * (Ax.norm() * y.norm() + Ay.norm() * x.norm())
+    for vector in (x, y, Ax, Ay):
+        vector.destroy()
+    return bool(symmetric)
