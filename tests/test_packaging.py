@@ -74,6 +74,23 @@ def test_mosaic_solver_keeps_the_order_of_cells_and_its_gradient_is_right(hexes)
     shuffled.destroy()
 
 
+@pytest.mark.parametrize(
+    ("nx", "density", "reference"),
+    [  # Mosaic 0.2.0, benchmarks/problems/structural_mesh/references, in single precision
+        (4, 0.5, 0.0036651825),
+        (8, 0.2, 0.0556488),
+        (8, 0.5, 0.0039753248),
+        (8, 0.9, 0.00068615656),
+        (16, 0.5, 0.0040695816),
+    ],
+)
+def test_mosaic_solver_gives_the_reference_values(nx, density, reference, hexes):
+    points, cells, *rest = hexes.cantilever(nx, 2, 4)
+    solver = hexes.HexCompliance(points, cells, *rest)
+    assert solver.value(np.full(len(cells), density)) == pytest.approx(reference, rel=1e-6)
+    solver.destroy()
+
+
 def test_mosaic_solver_gives_the_displacement_of_a_bar(hexes):
     points, cells, fixed, loaded, _ = hexes.cantilever(8, 2, 2)
     solver = hexes.HexCompliance(points, cells, fixed, loaded, [[1.0, 0.0, 0.0]], E_max=10.0, nu=0.0)
