@@ -43,12 +43,6 @@ def test_what_a_page_names_exists(page):
         assert name == "index" or (ROOT / "demos" / f"demo_{name}.py").exists(), name
 
 
-def test_every_demo_has_a_picture_in_the_gallery():
-    for demo in (ROOT / "demos").glob("demo_*.py"):
-        picture = DOCS / "pictures" / f"{demo.stem.removeprefix('demo_')}.png"
-        assert picture.is_file(), f"{picture} is missing: see docs/pictures/make.py"
-
-
 def test_table_of_a_problem_file_names_every_key():
     text = (DOCS / "run_from_a_file.md").read_text()
     source = (ROOT / "dolfinx_neural_topo" / "problem" / "reading.py").read_text()

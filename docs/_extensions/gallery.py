@@ -38,7 +38,8 @@ def _write(app):
         page = jupytext.writes(jupytext.read(demo), fmt="md")
         page = page.partition("---\n\n")[2] if page.startswith("---") else page
         title, _, rest = page.partition("\n")
-        picture = f"![{title.removeprefix('# ')}](../pictures/{name}.png)"
+        seen = (Path(app.srcdir) / "pictures" / f"{name}.png").is_file()
+        picture = f"![{title.removeprefix('# ')}](../pictures/{name}.png)" if seen else ""
         (folder / f"{name}.md").write_text(f"{title}\n\n{picture}\n{rest}")
         cards.append(f"## [{title.removeprefix('# ')}]({name}.md)\n\n{picture}\n")
         names.append(name)
