@@ -26,6 +26,7 @@ from dolfinx_neural_topo.physics.state import StateProblem
 TOLERANCE = 1e-11  # relative residual of an eigenpair; eigenvalues are as exact as its square
 ROUGH = 1e-3  # the same where its size alone matters
 SAME = 1e-9  # distance of eigenvalues, relative to the largest, that rounding explains
+SMALL_SPACE = 8  # dimension of the Krylov space for one eigenvalue
 MOST_RESTARTS = 100  # of the Krylov space
 
 
@@ -156,19 +157,19 @@ class EigenProblem(StateProblem):
 
     def _pairs(self) -> tuple[list[tuple[float, PETSc.Vec]], float]:
         """Return the largest mu of b = mu a with a-normal vectors, none missed, and the largest |mu|."""
-        num = len(self.states)
-        ((mu, vector),) = self._search(1, [], self._slepc.EPS.Conv.REL, ROUGH, magnitude=True)
+        num, conv = len(self.states), self._slepc.EPS.Conv
+        ((mu, vector),) = self._search(1, [], conv.REL, ROUGH, magnitude=True)
         vector.destroy()
         scale = abs(mu)
-        pairs = self._search(num, [], self._slepc.EPS.Conv.ABS, TOLERANCE * scale)
+        pairs = self._search(num, [], conv.ABS, TOLERANCE * scale)
         while len(pairs) < self._num_free:
             pairs.sort(key=lambda pair: -pair[0])
-            known = [vector for _, vector in pairs]
-            ((mu, vector),) = self._search(1, known, self._slepc.EPS.Conv.ABS, ROUGH * scale)
+            known, least = [vector for _, vector in pairs], pairs[num - 1][0]
+            ((mu, vector),) = self._search(1, known, conv.ABS, ROUGH * max(least, ROUGH**2 * scale))
             vector.destroy()
-            if mu <= pairs[num - 1][0] + SAME * scale:
+            if mu <= least + SAME * scale:
                 break
-            pairs += self._search(1, known, self._slepc.EPS.Conv.ABS, TOLERANCE * scale)
+            pairs += self._search(1, known, conv.ABS, TOLERANCE * scale)
         for _, vector in pairs[num:]:
             vector.destroy()
         return pairs[:num], scale
@@ -184,7 +185,8 @@ class EigenProblem(StateProblem):
             eps.setOperators(self._B, operator.A)
             eps.setProblemType(eps.ProblemType.GHEP)
             eps.setWhichEigenpairs(eps.Which.LARGEST_MAGNITUDE if magnitude else eps.Which.LARGEST_REAL)
-            eps.setDimensions(num)
+            room = self._num_free - len(known)
+            eps.setDimensions(num, min(SMALL_SPACE, room) if num == 1 else None)
             eps.setConvergenceTest(test)
             eps.setTolerances(tolerance, MOST_RESTARTS)
             eps.getST().setKSP(operator.solver.ksp)
