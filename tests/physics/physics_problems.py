@@ -299,3 +299,19 @@ def mesh_with_shared_facets(domain):
         mesh.CellType.triangle,
         ghost_mode=mesh.GhostMode.shared_facet,
     )
+
+
+def wave(n=10, **options):
+    """Share of the power of a plane wave of length 1 that leaves a strip of length 2 through half of its end.
+
+    The two components are real and imaginary part; the other ends absorb.
+    """
+    domain = box("quadrilateral", (2 * n, n), size=(2.0, 1.0))
+    V, rho = vector_space(domain, 2), density(domain)
+    ends = (lambda x: np.isclose(x[0], 2) & (x[1] < 0.51)), (lambda x: np.isclose(x[0], 2) & (x[1] > 0.49))
+    ds = tagged_ds(domain, left, *ends)
+    k, (p, v) = 2.0 * np.pi, (ufl.TrialFunction(V), ufl.TestFunction(V))
+    a = (ufl.inner(ufl.grad(p), ufl.grad(v)) - k**2 * (1.0 + rho) * ufl.dot(p, v)) * ufl.dx
+    a += k * (p[1] * v[0] - p[0] * v[1]) * ds((1, 2, 3))
+    state = StateProblem((a, -2.0 * k * v[1] * ds(1)), rho, petsc_options_prefix="wave_", **options)
+    return Problem(state, ReducedFunctional(ufl.dot(state.u, state.u) * ds(2), state))

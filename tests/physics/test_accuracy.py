@@ -9,7 +9,16 @@ from dolfinx.mesh import exterior_facet_indices
 from mpi4py import MPI
 
 from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.physics import Compliance, StateProblem, elasticity, heat, nodal_load, simp, stokes
+from dolfinx_neural_topo.physics import (
+    Compliance,
+    StateProblem,
+    elasticity,
+    heat,
+    nodal_load,
+    random_density,
+    simp,
+    stokes,
+)
 
 
 def error(form) -> float:
@@ -245,3 +254,17 @@ def test_a_free_body_expands_with_its_temperature(cell, model, stretch):
         assert np.allclose(state.u.x.array.reshape(-1, dim), 1e-3 * stretch * x, atol=1e-12)
     with pytest.raises(InputError, match="model must be one of"):
         elasticity.thermal_load(V, E, expansion, 0.3, "3d" if dim == 2 else "plane_stress")
+
+
+def test_a_plane_wave_passes_and_power_is_conserved():
+    with problems.wave() as problem:
+        state, share = problem.state, problem.functional
+        x = state.V.tabulate_dof_coordinates()[:, 0]
+        assert share.value(np.zeros(state.num_owned_cells)) == pytest.approx(0.5, rel=1e-3)
+        exact = np.column_stack([np.cos(2 * np.pi * x), np.sin(2 * np.pi * x)])
+        assert abs(state.u.x.array.reshape(-1, 2) - exact).max() < 5e-3
+        state.solve(random_density(state.rho.function_space, 0.0, 1.0))
+        u, ds = state.u, problems.tagged_ds(state.mesh, problems.left, lambda x: np.isclose(x[0], 2.0))
+        back = u - ufl.as_vector([1.0, 0.0])
+        powers = [error(ufl.dot(w, w) * ds(tag)) ** 2 for w, tag in ((u, 2), (back, 1))]
+        assert sum(powers) == pytest.approx(1.0, rel=1e-9) and min(powers) > 1e-3
