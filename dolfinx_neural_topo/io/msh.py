@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,13 @@ def read_mesh(
 
     Note: Collective.
     """
+    return read_by(load_msh, path, comm, ghost_mode)
+
+
+def read_by(
+    load: Callable[[Path], Loaded], path: str | Path, comm: MPI.Comm, ghost_mode: GhostMode
+) -> TaggedMesh:
+    """Let rank 0 load a file, and distribute the mesh or the error. Note: Collective."""
     path = as_path(path)
     if not isinstance(comm, MPI.Comm):
         raise InputError(f"comm must be an MPI communicator, got {comm!r}")
@@ -55,7 +63,7 @@ def read_mesh(
     loaded = problem = None
     if comm.rank == 0:
         try:
-            loaded = _load(path)
+            loaded = load(path)
         except InputError as error:
             problem = f"{path}: {error}"
         except OSError as error:
@@ -65,7 +73,7 @@ def read_mesh(
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class Loaded:
     """What rank 0 read: nodes in gmsh's order, and one tag an entity."""
 
     kind: int
@@ -77,14 +85,14 @@ class _Loaded:
     groups: tuple[dict[str, Tags], dict[str, Tags], dict[str, str], frozenset[str]]
 
 
-def _distribute(comm: MPI.Comm, loaded: _Loaded | None, ghost_mode: GhostMode) -> TaggedMesh:
+def _distribute(comm: MPI.Comm, loaded: Loaded | None, ghost_mode: GhostMode) -> TaggedMesh:
     """Distribute what rank 0 read."""
     kind, groups = comm.bcast(loaded and (loaded.kind, loaded.groups), root=0)
     dimension, width, _ = ELEMENTS[kind]
     if loaded is None:
         nothing = np.empty(0, dtype=np.int32)
         cells, facets = (np.empty((0, n), dtype=np.int64) for n in (width, ELEMENTS[FACET[kind]][1]))
-        loaded = _Loaded(kind, np.empty((0, dimension)), cells, nothing, facets, nothing, groups)
+        loaded = Loaded(kind, np.empty((0, dimension)), cells, nothing, facets, nothing, groups)
     cells = np.ascontiguousarray(loaded.cells[:, permutation(kind)])
     facets = np.ascontiguousarray(loaded.facets[:, permutation(FACET[kind])])
     mesh = _dolfinx.distribute_mesh(comm, *CELLS[kind], loaded.points, cells, ghost_mode)
@@ -94,7 +102,7 @@ def _distribute(comm: MPI.Comm, loaded: _Loaded | None, ghost_mode: GhostMode) -
     return TaggedMesh(mesh, cell_tags, facet_tags, *groups)
 
 
-def _load(path: Path) -> _Loaded:
+def load_msh(path: Path) -> Loaded:
     """Read and check a file.
 
     Raises:
@@ -127,7 +135,7 @@ def _load(path: Path) -> _Loaded:
     )
     found = (sides > 0) & (facet_values > 0)
     groups = (cell_groups, facet_groups, unusable, inside)
-    return _Loaded(kind, points, cells, cell_values, facets[found], facet_values[found], groups)
+    return Loaded(kind, points, cells, cell_values, facets[found], facet_values[found], groups)
 
 
 def _kind_of_cells(file: MshFile) -> int:

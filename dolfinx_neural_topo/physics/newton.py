@@ -91,6 +91,7 @@ class Newton(Owner):
         """
         if not self._linearized:
             self._operator.assemble()
+            self._operator.reconsider()
             self._linearized = True
 
     def solve(self, lift: bool) -> None:
@@ -118,16 +119,15 @@ class Newton(Owner):
         self._load, self._left = load, np.nan
         if not self._atol_given and np.isfinite(load):
             self.snes.setTolerances(atol=TOLERANCE * load)
-        self._x.array_w[:] = before
-        if not self._attempt():
-            self._x.set(0.0)
-            if not self._attempt():
-                self._x.array_w[:] = before
-                self._set_state(self._x)
-                raise self._failure()
+        again = self._operator.reconsider
+        if not (self._attempt(before) or (again() and self._attempt(before)) or self._attempt(0.0)):
+            self._x.array_w[:] = before
+            self._set_state(self._x)
+            raise self._failure()
         self._set_state(self._x)
 
-    def _attempt(self) -> bool:
+    def _attempt(self, start: np.ndarray | float) -> bool:
+        self._x.array_w[:] = start
         solver = self._operator.solver
         self.snes.setKSP(solver.ksp)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ class Operator(Owner):
 
     @property
     def symmetric(self) -> bool:
-        """Whether the matrix was symmetric at the last probe."""
+        """Whether the matrix was symmetric when it was last looked at."""
         assert self.traits is not None
         return self.traits.symmetric
 
@@ -167,6 +168,24 @@ class Operator(Owner):
             self.drop_solver()
             self.traits = traits
         self._tell_petsc(traits)
+
+    def reconsider(self) -> bool:
+        """Look whether a matrix that counts as symmetric still is; if not, it counts as none from now on.
+
+        The Jacobian of a nonlinear equation may be symmetric where it was probed, and nowhere else.
+
+        Returns:
+            Whether it counts as another kind now; the next use makes a solver for that.
+
+        Note: Collective.
+        """
+        assert self.traits is not None
+        if not self.traits.symmetric or not np.isfinite(self.A.norm()) or is_symmetric(self.A):
+            return False
+        self.traits = replace(self.traits, symmetric=False, definite=False)
+        self._tell_petsc(self.traits)
+        self.drop_solver()
+        return True
 
     def _match_diagonal(self) -> None:
         """Give the rows of Dirichlet degrees of freedom the size of the free ones, to a factor of 8."""

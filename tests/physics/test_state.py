@@ -8,6 +8,7 @@ import physics_problems as problems
 import pytest
 import ufl
 from dolfinx import fem
+from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
 from dolfinx_neural_topo._dolfinx import dg0_cells
@@ -20,6 +21,7 @@ from dolfinx_neural_topo.physics import (
     heat,
     random_density,
     simp,
+    taylor_test,
 )
 
 
@@ -151,6 +153,24 @@ def test_value_only_needs_no_adjoint_and_nonlinear_reuses_the_jacobian():
         _, again = problem.functional.value_and_gradient()
         assert problem.state.num_solves == 1
         assert np.allclose(gradient, again, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("strength", [1.0, 100.0])
+def test_a_jacobian_that_is_symmetric_at_the_start_alone(strength):
+    """Conductivity that grows with temperature: symmetric at T = 0, where the kind of matrix is found out."""
+    mesh = dmesh.create_unit_square(MPI.COMM_WORLD, 16, 16)
+    V = fem.functionspace(mesh, ("Lagrange", 1))
+    T, v, rho = fem.Function(V), ufl.TestFunction(V), fem.Function(fem.functionspace(mesh, ("DG", 0)))
+    left = dmesh.locate_entities_boundary(mesh, 1, lambda x: np.isclose(x[0], 0.0))
+    bc = fem.dirichletbc(0.0, fem.locate_dofs_topological(V, 1, left), V)
+    k = simp(rho, E_min=1e-2) * (1 + strength * T**2)
+    F = k * ufl.dot(ufl.grad(T), ufl.grad(v)) * ufl.dx - 10 * v * ufl.dx
+    rho.x.array[:] = 0.5
+    with StateProblem(F, rho, u=T, bcs=[bc], petsc_options_prefix="warm_") as state:
+        assert state.is_symmetric()
+        assert (taylor_test(ReducedFunctional(T * ufl.dx, state), step=5e-3) > 1.9).all()
+        assert not state.is_symmetric()
 
 
 def test_after_a_failure_the_next_solve_starts_afresh():
