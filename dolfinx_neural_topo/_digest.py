@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_PLAIN = (bool, int, float, complex, str, bytes, range, type(None))
 _SEQUENCES = (list, tuple, set, frozenset)
 _NUMBERS = {"b": "bools", "i": "integers", "u": "integers", "f": "numbers", "c": "complex numbers"}
 _DEPTH = 4  # of objects inside objects

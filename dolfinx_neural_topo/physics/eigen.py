@@ -13,7 +13,7 @@ from petsc4py import PETSc
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo._dolfinx import assemble_matrix, create_matrix
 from dolfinx_neural_topo._petsc import Owner, options
-from dolfinx_neural_topo.errors import InputError, SolverError
+from dolfinx_neural_topo.errors import InputError, SolverError, collective
 from dolfinx_neural_topo.physics.algebra import Functional
 from dolfinx_neural_topo.physics.chain import whole
 from dolfinx_neural_topo.physics.field import Field
@@ -63,6 +63,7 @@ class EigenProblem(StateProblem):
     Note: Collective.
     """
 
+    @collective
     def __init__(
         self,
         a: ufl.Form,
@@ -236,6 +237,7 @@ class Eigenvalue(Functional, Owner):
     Note: Collective.
     """
 
+    @collective
     def __init__(
         self,
         problem: EigenProblem,
@@ -323,6 +325,9 @@ def _equation(a: Any, b: Any, num: Any) -> Equation:
         raise InputError("a and b must have their test and trial functions on one space, got several")
     if isinstance(num, bool) or not isinstance(num, int | np.integer) or num < 1:
         raise InputError(f"num must be a positive number of eigenvalues, got {num!r}")
+    unknowns = V.dofmap.index_map.size_global * V.dofmap.index_map_bs
+    if num > unknowns:
+        raise InputError(f"num must be at most the number of unknowns, {unknowns}, got {num}")
     modes = [fem.Function(V, name=f"mode_{i}") for i in range(num)]
     return Equation(V, modes, whole(a), [None] * num, None, whole(b))
 
