@@ -76,6 +76,12 @@ def test_widths_of_a_bar_and_of_a_slit(kind, width):
     assert least_gap(domain, np.ones_like(bar)) == np.inf
 
 
+def test_a_rim_along_the_edge_is_no_tip():
+    domain = make_domain(rectangle(comm, 36, 24))
+    x, y = domain.midpoints[:, 0], domain.midpoints[:, 1]
+    assert 1.5 < least_member(domain, (x < 27.0) | (y > 22.0)) <= 4.5  # 2 wide, up to twice that is promised
+
+
 def test_material_at_a_symmetry_plane_goes_on_behind_it():
     strip = lambda domain: domain.midpoints[:, 0] < 2.0  # noqa: E731
     alone = make_domain(rectangle(comm, 24, 18))
