@@ -31,7 +31,7 @@ def test_every_file_and_command_named_exists():
     for path in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / path).exists(), path
     for script in re.findall(r"(?:demos|meshes|tests)/[\w/]+\.(?:py|msh|csv|png|html)", README):
-        assert (ROOT / script).exists(), script
+        assert (ROOT / script).exists() or script.startswith("demos/output/"), script  # those a demo leaves
 
 
 def test_extras_named_are_declared():
