@@ -12,8 +12,8 @@ import dolfinx_neural_topo
 
 PACKAGE = Path(dolfinx_neural_topo.__file__).parent
 LAYERS = {
-    "errors": 0, "_tiles": 0, "_digest": 0, "_meeting": 0, "_communication": 0, "_petsc": 0, "_dolfinx": 0,
-    "_files": 0, "_processes": 0,
+    "errors": 0, "_checks": 0, "_tiles": 0, "_digest": 0, "_meeting": 0, "_communication": 0, "_petsc": 0,
+    "_dolfinx": 0, "_files": 0, "_processes": 0,
     "physics": 1,
     "density": 2,
     "tasks": 3,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo._checks import check_count, check_number
+from dolfinx_neural_topo.errors import InputError, together
 from dolfinx_neural_topo.optimize.continuation import Continuation, as_continuations
 from dolfinx_neural_topo.optimize.interrupts import Interrupts
 from dolfinx_neural_topo.optimize.method import Method, Variables
@@ -30,10 +31,12 @@ def minimize(
 ) -> Result:
     """Minimize the objective of `variables` by `method`.
 
-    A failed evaluation (a solve that did not converge, a value that is not finite) makes the method shrink
-    its step; `MAX_FAILURES` of them in a row end the run with the best design so far. Only a failure at the
-    start raises. Where `state.rtol` let solves be rough while the design moved, the best design is evaluated
-    once more at the end, with the state solved to a true residual of 1e-5; if that fails, `reason` says so.
+    A failed evaluation (a solve that did not converge, a value that is not finite, any error) makes the
+    method shrink its step; `MAX_FAILURES` of them in a row end the run with the best design so far. Only a
+    failure at the start raises, and replicated variables that differ between ranks. What a callback raises on
+    one rank ends the run on all, after a checkpoint. Where `state.rtol` let solves be rough while the design
+    moved, the best design is evaluated once more at the end, with the state solved to a true residual of
+    1e-5; if that fails, `reason` says so.
 
     Args:
         variables: A `Design`, a `NeuralDesign`, or anything with that interface.
@@ -54,19 +57,26 @@ def minimize(
         Best and last design, reason, history, cost.
 
     Raises:
-        InputError: If a budget is not positive.
+        InputError: If a budget is not positive, `method` is a class, or `callbacks` no list of functions.
         SolverError: If the start cannot be evaluated.
         CheckpointError: If `checkpoint` exists and neither it nor the one before it can be used.
 
     Note: Collective.
     """
-    for name, value in (
-        ("evaluations", evaluations),
-        ("seconds", seconds),
-        ("checkpoint_every", checkpoint_every),
-    ):
-        if value is not None and not value > 0:
-            raise InputError(f"{name} must be positive, got {value}")
+
+    def check() -> None:
+        if isinstance(method, type):
+            raise InputError(f"method must be an object, got the class; way out: {method.__name__}()")
+        check_count("evaluations", evaluations)
+        check_count("checkpoint_every", checkpoint_every)
+        if seconds is not None:
+            check_number("seconds", seconds, "(0, inf]")
+        if not isinstance(callbacks, (list, tuple)) or not all(map(callable, callbacks)):
+            raise InputError(
+                f"callbacks must be a list of functions, got {callbacks!r}; way out: callbacks=[f]"
+            )
+
+    together(variables.comm, check, "the checks of minimize")
     run = Run(variables, method, evaluations, seconds, as_continuations(continuation), stop)
     run.callbacks = tuple(callbacks)
     run.progress = Progress(variables.comm, evaluations, seconds, progress)

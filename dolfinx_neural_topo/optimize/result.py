@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 
+from dolfinx_neural_topo._communication import max_replicated
 from dolfinx_neural_topo.density.evaluation import Evaluation
 from dolfinx_neural_topo.optimize.method import Array
 
 FEASIBLE = 1e-6
 """Constraints (normalized, g <= 0) up to here count as obeyed when designs are compared."""
+
+SAME_VALUE = 1e-4
+"""Relative difference of objective and constraints up to which two evaluations are taken for one of the same
+design; ten times as much of densities. Single-precision networks differ between machines."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,27 @@ class Candidate:
     def violation(self) -> float:
         """Largest constraint violation, 0 where all are obeyed."""
         return float(np.max(self.constraints, initial=0.0))
+
+    def difference(self, comm: MPI.Comm, here: Evaluation) -> str | None:
+        """Say in what this and another evaluation of its x differ; None where nothing differs.
+
+        Note: Collective.
+        """
+        design = f"of its design {self.number}"
+        if not math.isclose(here.value, self.objective, rel_tol=SAME_VALUE):
+            return f"the objective {design} is {self.objective:g} there and {here.value:g} here"
+        if len(here.constraints) != len(self.constraints):
+            return (
+                f"the number of constraints is {len(self.constraints)} there and {len(here.constraints)} here"
+            )
+        for k, (a, b) in enumerate(zip(self.constraints, here.constraints, strict=True)):
+            if not math.isclose(a, b, rel_tol=SAME_VALUE, abs_tol=SAME_VALUE):
+                return f"constraint {k} {design} is {a:g} there and {b:g} here"
+        pairs = ((self.rho_design, here.rho_design), (self.rho, here.rho))
+        largest = max(max_replicated(comm, [np.max(np.abs(a - b), initial=0.0) for a, b in pairs]))
+        if largest > 10 * SAME_VALUE:
+            return f"the density {design} differs by up to {largest:.2g}: is it another filter?"
+        return None
 
     def better_than(self, other: Candidate | None) -> bool:
         """Tell whether this design is to be preferred: by stage, then by constraints, then by objective."""

@@ -7,11 +7,18 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
 from dolfinx_neural_topo.density.design import Evaluation
-from dolfinx_neural_topo.errors import CheckpointError, InputError, SolverError
+from dolfinx_neural_topo.errors import (
+    CheckpointError,
+    Interrupted,
+    ReplicationError,
+    SolverError,
+    attempt,
+)
 from dolfinx_neural_topo.optimize.checkpoint import Checkpoint, Snapshot
 from dolfinx_neural_topo.optimize.continuation import Continuation
 from dolfinx_neural_topo.optimize.interrupts import Interrupts
@@ -23,10 +30,6 @@ from dolfinx_neural_topo.optimize.step import Step
 
 MAX_FAILURES = 8
 """Failed evaluations in a row after which a run ends; each lets the method shrink its step."""
-
-SAME_VALUE = 1e-4
-"""Relative difference up to which the value of a checkpoint's last design is taken for one of this problem:
-single-precision networks differ a little between machines."""
 
 
 class Run:
@@ -78,9 +81,13 @@ class Run:
                 evaluation = self._evaluate(x)
             self._record(x, evaluation)
             with self._timed("callbacks"):
-                self._call_back(x, evaluation)
+                _, error = attempt(self.variables.comm, partial(self._call_back, x, evaluation))
             with self._timed("method"):
                 self.method.tell(x, evaluation)  # may overwrite x
+            if error is not None:
+                if self.checkpoint is not None:
+                    self._save()
+                raise error
             if self.checkpoint is not None and len(self.history) % self.every == 0:
                 self._save()
         if self.checkpoint is not None and self.saved != len(self.history):
@@ -135,22 +142,26 @@ class Run:
     # --- one evaluation ------------------------------------------------------------------------------
 
     def _evaluate(self, x: Array, gradient: bool = True) -> Evaluation:
-        """Evaluate at `x`; a failure becomes an infinite value without gradient, on all ranks."""
-        evaluation, problem = None, None
-        try:
+        """Evaluate at `x`; a failure of any kind becomes an infinite value without gradient, on all ranks."""
+
+        def finite() -> Evaluation:
             evaluation = self.variables.evaluate(x, gradient)
-        except SolverError as error:
-            problem = str(error)
+            _refuse_not_finite(evaluation)
+            return evaluation
+
+        evaluation, error = attempt(self.variables.comm, finite)
         if evaluation is not None:
-            problem = _not_finite(evaluation)
-        problems = [p for p in self.variables.comm.allgather(problem) if p]
-        if evaluation is not None and not problems:
             self.failures = 0
             return evaluation
+        assert error is not None
+        if isinstance(error, (Interrupted, ReplicationError)):
+            raise error  # going back would not help
         self.failures += 1
-        self.failure = problems[0]
+        self.failure = str(error)
         if self.last is None:
-            raise SolverError(f"The start cannot be evaluated: {self.failure}")
+            if not isinstance(error, SolverError):
+                raise error
+            raise SolverError(f"The start cannot be evaluated: {self.failure}") from error
         inf = np.full(len(self.last.constraints), math.inf)
         rho_design, rho = self.last.rho_design, self.last.rho
         return Evaluation(math.inf, None, inf, None, rho_design=rho_design, rho=rho, volume=math.nan)
@@ -203,17 +214,16 @@ class Run:
         return problem
 
     def _check_problem(self, snapshot: Snapshot) -> str | None:
-        """Evaluate the last design of a checkpoint: loads, supports and material all show in its value."""
+        """Evaluate the last design of a checkpoint: what defines the problem shows in its numbers."""
         last = Candidate(**snapshot["last"])
-        try:
+
+        def evaluate() -> Evaluation:
             self.variables.load_state_dict(snapshot["variables"])
             self._set_stage(last.number)
-            here = self.variables.evaluate(last.x, gradient=False).value
-        except (InputError, SolverError) as error:
-            return str(error)
-        if math.isclose(here, last.objective, rel_tol=SAME_VALUE):
-            return None
-        return f"the objective of its design {last.number} is {last.objective:g} there and {here:g} here"
+            return self.variables.evaluate(last.x, gradient=False)
+
+        here, error = attempt(self.variables.comm, evaluate)
+        return str(error) if here is None else last.difference(self.variables.comm, here)
 
     def _save(self) -> None:
         """Write a checkpoint; if that is impossible (disk full), the run ends."""
@@ -279,13 +289,13 @@ class Run:
         )
 
 
-def _not_finite(evaluation: Evaluation) -> str | None:
-    """Say what of this rank's part of an evaluation is not finite."""
+def _refuse_not_finite(evaluation: Evaluation) -> None:
+    """Raise where this rank's part of an evaluation is not finite."""
     if not (math.isfinite(evaluation.value) and np.all(np.isfinite(evaluation.constraints))):
-        return f"objective {evaluation.value:g} or constraints {evaluation.constraints} are not finite."
+        raise SolverError(
+            f"objective {evaluation.value:g} or constraints {evaluation.constraints} are not finite."
+        )
     if evaluation.gradient is None:
-        return None
-    gradients = [evaluation.gradient, *evaluation.constraint_gradients]
-    if not all(np.all(np.isfinite(gradient)) for gradient in gradients):
-        return "a gradient is not finite."
-    return None
+        return
+    if not all(np.all(np.isfinite(each)) for each in (evaluation.gradient, *evaluation.constraint_gradients)):
+        raise SolverError("a gradient is not finite.")

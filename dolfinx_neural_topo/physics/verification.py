@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dolfinx_neural_topo._checks import check_count, check_number
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo._dolfinx import dg0_cells, original_cells
 from dolfinx_neural_topo.physics.algebra import density_space
@@ -59,8 +60,13 @@ def taylor_test(
     Returns:
         Orders, shape (num_steps - 1,), equal on all ranks.
 
+    Raises:
+        InputError: If `step` is not positive and finite, or `num_steps` no whole number from 2.
+
     Note: Collective.
     """
+    check_number("step", step, "(0, inf)")
+    check_count("num_steps", num_steps, 2)
     space = density_space(functional) if rho is None or direction is None else None
     rho = random_density(space, 0.3, 0.8, 2 * seed) if rho is None else np.array(rho, dtype=np.float64)
     d = (

@@ -19,6 +19,7 @@ from analytic import Bars, Valley
 from mpi4py import MPI
 from petsc4py import PETSc
 
+from dolfinx_neural_topo.density import ConeFilter, Design, DesignDomain, HeavisideProjection, OverhangFilter
 from dolfinx_neural_topo.errors import CheckpointError, InputError
 from dolfinx_neural_topo.optimize import (
     GCMMA,
@@ -319,6 +320,50 @@ def test_a_foreign_checkpoint_is_refused(variables, method, words, folder):
     path = _two_checkpoints(folder)
     with pytest.raises(CheckpointError, match=f"run.npz belongs to another run: {words}"):
         minimize(variables(), method(), evaluations=10, checkpoint=path)
+
+
+@pytest.mark.ranks
+def test_a_checkpoint_belongs_to_its_problem(folder):
+    path = folder / "run.npz"
+    with build(mbb_beam(18, 6, volume_fraction=0.5), comm) as task:
+        functional, space = task.design.functional, task.design.domain.space
+
+        def design(volume_fraction=0.5, radius=2.0, void=None, limit=1e3, manufacturing=False, **options):
+            domain = DesignDomain(space, volume_fraction=volume_fraction, void=void)
+            limits = [] if limit is None else [(functional, limit)]
+            stages = [OverhangFilter(domain, (0, 1))] if manufacturing else []
+            return Design(
+                functional,
+                domain,
+                filter=ConeFilter(domain, radius),
+                constraints=limits,
+                manufacturing=stages,
+                **options,
+            )
+
+        minimize(design(), MMA(), evaluations=3, checkpoint=path)
+        for differs, options in {
+            "constraint 0 of its design 3 is .* there": {"volume_fraction": 0.3},
+            "constraint 0 of its design 3 is": {"constrain": "design"},
+            "the objective of its design 3 is": {"radius": 3.0},
+            "constraint 1 of its design 3 is": {"limit": 900.0},
+            "the number of constraints is 2 there and 1 here": {"limit": None},
+            "number of variables is": {"void": lambda x: x[0] < 2.0},
+            "state: beta is None": {"projection": HeavisideProjection(2.0)},
+            "the objective of its design 3 i": {"manufacturing": True},
+        }.items():
+            with pytest.raises(CheckpointError, match=f"belongs to another run: {differs}"):
+                minimize(design(**options), MMA(), evaluations=4, checkpoint=path)
+        assert minimize(design(), MMA(), evaluations=4, checkpoint=path).evaluations == 4
+
+
+def test_another_density_with_the_same_objective_is_another_problem(folder):
+    path = _two_checkpoints(folder)
+    bars = Bars()
+    exact = bars.evaluate
+    bars.evaluate = lambda x, gradient=True: replace(found := exact(x, gradient), rho=found.rho + 0.01)
+    with pytest.raises(CheckpointError, match=r"the density of its design 7 differs by up to 0\.01"):
+        minimize(bars, OC(), evaluations=10, checkpoint=path)
 
 
 def test_a_foreign_checkpoint_gives_way_to_the_right_one_before(folder):

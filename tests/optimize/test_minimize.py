@@ -109,6 +109,24 @@ def test_budgets_must_be_positive(name):
         minimize(Bars(), OC(), **{name: 0})
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"evaluations": np.inf}, "evaluations must be positive, got inf; way out: a whole number"),
+        ({"evaluations": 2.5}, "evaluations must be positive, got 2.5"),
+        ({"checkpoint_every": "3"}, "checkpoint_every must be positive, got '3'"),
+        ({"seconds": np.nan}, "seconds must be positive, got nan"),
+        ({"callbacks": print}, "way out: callbacks=.f."),
+        ({"callbacks": [3]}, "callbacks must be a list of functions"),
+        ({"method": OC}, "method must be an object, got the class; way out: OC()"),
+    ],
+)
+def test_nonsense_on_one_rank_is_refused_on_all(arguments, words):
+    given = {"method": OC(), "evaluations": 2, **(arguments if comm.rank == comm.size - 1 else {})}
+    with pytest.raises(InputError, match=words):
+        minimize(Bars(), **given)
+
+
 def test_stops_when_progress_ends():
     result = minimize(Bars(), OC(), evaluations=100, stop=RelativeProgress(1e-4, 5))
     assert result.reason == "The objective gained less than 0.0001 of itself in 5 evaluations."
@@ -203,7 +221,7 @@ def test_failures_are_survived(method, fail):
 def test_repeated_failure_ends_the_run_with_the_best_design(method):
     result = minimize(Bars(n=24, fail_at=range(4, 99), fail=_no_solve), method(), evaluations=50)
     assert result.evaluations == 3 + MAX_FAILURES
-    assert result.reason == f"The last {MAX_FAILURES} evaluations failed: the solver gave up"
+    assert result.reason.startswith(f"The last {MAX_FAILURES} evaluations failed: the solver gave up")
     assert result.objective == min(result.history.objective) and np.all(np.isfinite(result.rho))
 
 
@@ -230,6 +248,40 @@ def test_a_start_that_fails_is_an_error_on_all_ranks(fail):
     with pytest.raises(SolverError, match="The start cannot be evaluated"):
         minimize(Bars(fail_at=(1,), fail=fail), method)
     assert method.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(InputError, "logits must be finite"), (ZeroDivisionError, "division"), (MemoryError, "too much")],
+)
+def test_an_evaluation_may_fail_in_any_way_on_any_rank(error, words):
+    def fail(bars, x):
+        found = bars.exact(x)
+        if comm.rank == comm.size - 1:
+            raise error(words)
+        return found
+
+    undisturbed = minimize(Bars(n=24), MMA(), evaluations=30)
+    result = minimize(Bars(n=24, fail_at=(5, 9), fail=fail), MMA(), evaluations=32)
+    assert result.evaluations == 32 and np.isinf(result.history.objective).sum() == 2
+    assert result.objective < undisturbed.objective * (1 + 1e-3)
+    with pytest.raises(error, match=words):
+        minimize(Bars(n=24, fail_at=(1,), fail=fail), MMA(), evaluations=3)
+
+
+def test_a_callback_that_raises_on_one_rank_ends_the_run_on_all_with_a_checkpoint(tmp_path):
+    path = comm.bcast(tmp_path) / "run.npz"
+
+    def stumble(step):
+        if step.number == 3 and comm.rank == comm.size - 1:
+            raise KeyError("callback")
+
+    with pytest.raises(KeyError, match="callback"):
+        minimize(Bars(n=24), OC(), evaluations=9, checkpoint=path, callbacks=[stumble])
+    assert path.exists()
+    result = minimize(Bars(n=24), OC(), evaluations=9, checkpoint=path)
+    undisturbed = minimize(Bars(n=24), OC(), evaluations=9)
+    assert result.history.objective == undisturbed.history.objective
 
 
 def test_other_errors_pass_and_close_the_method():

@@ -66,3 +66,16 @@ def test_what_does_not_combine_is_refused():
         own.space = problem.state.rho.function_space
         assert density_space(own) == problem.state.rho.function_space
         assert (taylor_test(own) > 1.9).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"step": 0}, "step must be positive, got 0"),
+        ({"step": np.nan}, "step"),
+        ({"num_steps": 1}, "num_steps"),
+    ],
+)
+def test_a_taylor_test_that_says_nothing_is_refused(arguments, words):
+    with pytest.raises(InputError, match=words):
+        taylor_test(None, **arguments)
