@@ -83,22 +83,24 @@ def run_here(item, disturbance):
 def disturb(size):
     """Disturb the densities or logits that a search starts from, relatively."""
     import numpy as np
+    import torch
 
     from dolfinx_neural_topo.bridge import TopologyObjective
     from dolfinx_neural_topo.density import Design
 
     random = np.random.default_rng(0)
-    initial, evaluate = Design.initial, TopologyObjective.evaluate
+    initial, values = Design.initial, TopologyObjective.values
 
-    def noisy(values):
-        return values * (1.0 + size * random.uniform(-1.0, 1.0, np.shape(values)))
+    def factor(shape):
+        return 1.0 + size * random.uniform(-1.0, 1.0, tuple(shape))
 
-    def first_noisy(self, logits, gradient):
-        return evaluate(self, noisy(logits) if self.last is None else logits, gradient)
+    def first_noisy(self, logits):
+        first = self.last is None
+        return values(self, logits * torch.from_numpy(factor(logits.shape)) if first else logits)
 
     if size > 0.0:
-        Design.initial = lambda self: noisy(initial(self))
-        TopologyObjective.evaluate = first_noisy
+        Design.initial = lambda self: initial(self) * factor(initial(self).shape)
+        TopologyObjective.values = first_noisy
 
 
 def read():
