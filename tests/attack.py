@@ -26,7 +26,7 @@ KINDS = ("clear", "accepted", "silent", "raw", "hang")
 LATER = 4.0
 """Seconds that the other ranks get when the first one has its answer."""
 
-LAUNCHER = ("OMPI_COMM", "PMIX", "PRTE", "PMI_")
+LAUNCHER = ("OMPI_COMM", "PMIX_", "PRTE_JOB", "PMI_")  # the user's own settings (PRTE_MCA_...) stay
 
 
 def main() -> int:
