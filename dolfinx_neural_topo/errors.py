@@ -95,7 +95,7 @@ def _pack(error: Any, note: str) -> bytes:
     try:
         packed = pickle.dumps(error)
         pickle.loads(packed)
-    except Exception:
+    except Exception:  # an error that holds what cannot be sent: its words are raised instead
         packed = pickle.dumps(NeuralTopoError(f"{type(error).__name__}: {error}"))
     return packed
 

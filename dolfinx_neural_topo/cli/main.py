@@ -73,7 +73,7 @@ def _main(argv: Sequence[str] | None) -> int:
         where = f": {name}" if name else ""
         what = getattr(error, "strerror", None) or str(error) or "not enough memory"
         return _leave(f"{what}{where}", FAILED)
-    except Exception:
+    except Exception:  # a fault of this package: shown, never swallowed
         if MPI.COMM_WORLD.size > 1:  # the other ranks may wait for this one
             traceback.print_exc()
             MPI.COMM_WORLD.Abort(1)

@@ -1,7 +1,8 @@
 """Any UFL problem as a differentiable function of its DG0 density: state, adjoint, objective."""
 
 from dolfinx_neural_topo.physics.algebra import Functional
-from dolfinx_neural_topo.physics.eigen import EigenProblem, Eigenvalue
+from dolfinx_neural_topo.physics.eigen import EigenProblem
+from dolfinx_neural_topo.physics.eigenvalue import Eigenvalue
 from dolfinx_neural_topo.physics.functional import Compliance, ReducedFunctional
 from dolfinx_neural_topo.physics.loads import nodal_load
 from dolfinx_neural_topo.physics.material import mass, ramp, simp, simp_penalty
