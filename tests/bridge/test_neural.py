@@ -3,6 +3,7 @@ import pytest
 import torch
 from density_cases import Polynomial, comm, gmsh_plate, make_domain, rectangle, taylor_orders
 from mpi4py import MPI
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dolfinx_neural_topo.bridge import (
     NeuralDesign,
@@ -257,6 +258,30 @@ def test_a_network_in_tiles_designs_as_the_whole_one_does(make):
         slope = comm.allreduce(a.gradient @ direction[place])
         value = {t: ours.evaluate(here + t * direction[place], gradient=False).value for t in (0, *STEPS)}
         assert (taylor_orders(value.__getitem__, slope, STEPS) > 1.9).all()
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the most numbers of an image, of whatever channels, that a torch operation gave back."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        given = func(*args, **(kwargs or {}))
+        for tensor in given if isinstance(given, (tuple, list)) else [given]:
+            if isinstance(tensor, torch.Tensor) and tensor.ndim > 1:
+                self.numbers = max(self.numbers, tensor.numel())
+        return given
+
+
+@pytest.mark.ranks
+def test_no_image_of_an_evaluation_is_larger_than_a_tile_and_its_halo():
+    """Of 16 channels; parameters that every rank holds are flat, and left out."""
+    built, variables = tiled(recipe_cnn, mbb_beam(96, 64, volume_fraction=0.5), comm)
+    with built, Largest() as images:
+        variables.evaluate(variables.initial())
+    tile = np.array(variables.objective.transfer.local_shape)
+    assert 16 * tile.prod() <= images.numbers <= 16 * (tile + 20).prod()  # halos of coarse stages, enlarged
+    assert comm.size == 1 or images.numbers < 0.6 * 16 * 96 * 64
 
 
 @pytest.mark.ranks
