@@ -20,6 +20,8 @@ _PUBLIC = {
         "Functional",
         "ReducedFunctional",
         "StateProblem",
+        "TransientFunctional",
+        "TransientProblem",
         "mass",
         "nodal_load",
         "ramp",

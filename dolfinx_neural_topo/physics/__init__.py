@@ -7,6 +7,8 @@ from dolfinx_neural_topo.physics.functional import Compliance, ReducedFunctional
 from dolfinx_neural_topo.physics.loads import nodal_load
 from dolfinx_neural_topo.physics.material import mass, ramp, simp, simp_penalty
 from dolfinx_neural_topo.physics.state import StateProblem
+from dolfinx_neural_topo.physics.transient import TransientProblem
+from dolfinx_neural_topo.physics.transient_functional import TransientFunctional
 from dolfinx_neural_topo.physics.verification import random_density, taylor_test
 
 __all__ = [
@@ -16,6 +18,8 @@ __all__ = [
     "Functional",
     "ReducedFunctional",
     "StateProblem",
+    "TransientFunctional",
+    "TransientProblem",
     "mass",
     "nodal_load",
     "ramp",

@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 _PROBLEMS: WeakValueDictionary[int, StateProblem] = WeakValueDictionary()
 
 
-def register(problem: StateProblem) -> None:
-    """Enter a problem as the one that solves for its states."""
-    for u in problem.states:
+def register(problem: StateProblem, functions: Iterable[fem.Function]) -> None:
+    """Enter a problem as the one that solves for functions."""
+    for u in functions:
         u.solved_by = problem  # type: ignore[attr-defined]
-        _PROBLEMS[_vector(u)] = problem
+        _PROBLEMS[vector(u)] = problem
 
 
-def _vector(function: Any) -> int:
-    """Return what identifies the degrees of freedom of a function of Python or C++."""
+def vector(function: Any) -> int:
+    """Return what identifies the degrees of freedom of a function of Python or C++, shared with its parts."""
     x = getattr(function, "x", None)
     return id(getattr(x, "_cpp_object", x))
 
 
 def problem_of(function: Any) -> StateProblem | None:
     """Return the problem, not destroyed yet, that solves for a function (or part of one), or None."""
-    problem = _PROBLEMS.get(_vector(function))
+    problem = _PROBLEMS.get(vector(function))
     return None if problem is None or problem.destroyed else problem
 
 
@@ -72,7 +72,7 @@ def whole(form: ufl.Form) -> ufl.Form:
                 f"'{f.name}' is a part of a part of a state; way out: ufl.split(u)[i][j] in its place"
             )
         for u in problem.states if problem is not None and path else ():
-            if _vector(u) == _vector(f):
+            if vector(u) == vector(f):
                 expressions[f] = ufl.split(u)[path[0]]
     return ufl.replace(form, expressions) if expressions else form
 
@@ -84,7 +84,7 @@ def check_links(equation: Equation, rho: fem.Function, parents: Iterable[StatePr
             return f"equation (a, L) must not hold its own state '{u.name}'; way out: a residual F"
     for u in equation.states:
         for child in list(_PROBLEMS.values()):
-            if not child.destroyed and _vector(u) in map(_vector, child.constants):
+            if not child.destroyed and vector(u) in map(vector, child.constants):
                 return (
                     f"'{u.name}' is solved for here, but '{child.petsc_options_prefix}' was made before and "
                     "holds it as a constant; way out: make problems in the order in which they feed each "

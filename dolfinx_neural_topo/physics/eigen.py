@@ -105,7 +105,7 @@ class EigenProblem(StateProblem):
             free[rows[rows < free.size]] = False
         return int(sum_replicated(self.comm, float(free.sum())))
 
-    def solve_adjoint(self, dJ_du: Sequence[fem.Form], lmbda: Field) -> None:
+    def solve_adjoint(self, dJ_du: Sequence[fem.Form], lmbda: Field, load: np.ndarray | None = None) -> None:
         """Refuse: modes turn where eigenvalues meet, and a functional of them has no derivative there."""
         raise InputError(
             f"modes of '{self.petsc_options_prefix}' have no adjoint; way out: functionals of eigenvalues "

@@ -216,7 +216,7 @@ class Gradient(Owner):
         for problem in reversed(problems):
             work = []
             for case, u in enumerate(problem.states if problem is not stationary else ()):
-                forms = _derivatives(parts, u)
+                forms = derivatives(parts, u)
                 if forms:
                     lmbda = self.own(Field(fem.Function(problem.V, name="lmbda")))
                     self._adjoints.append((problem, [problem.compile(form) for form in forms], lmbda))
@@ -239,7 +239,7 @@ class Gradient(Owner):
         return self._sensitivity.assemble()
 
 
-def _derivatives(parts: Sequence[ufl.Form], f: fem.Function) -> list[ufl.Form]:
+def derivatives(parts: Sequence[ufl.Form], f: fem.Function) -> list[ufl.Form]:
     """Return the derivatives of forms by a function, without those that are zero.
 
     They stay apart, because DOLFINx wants one set of facet tags in a form, and that of a functional may be
@@ -262,7 +262,7 @@ class Sensitivity:
 
     def __init__(self, parts: Sequence[ufl.Form], state: StateProblem):
         space = state.rho.function_space
-        forms = _derivatives(parts, state.rho)
+        forms = derivatives(parts, state.rho)
         self._forms = [state.compile(form) for form in forms]
         # Facet integrals add to the cells on both sides, one of which may belong to another rank.
         self._scatter = any(part.integral_type() != "cell" for form in forms for part in form.integrals())

@@ -41,6 +41,11 @@ class Snapshot:
         self._read = list(read)
         self._kept: list[np.ndarray] | None = None
 
+    @property
+    def taken(self) -> bool:
+        """Whether there are copies."""
+        return self._kept is not None
+
     def changed(self) -> bool:
         """Return whether something differs on this rank from what was last taken."""
         if self._kept is None:
@@ -150,6 +155,11 @@ class Inputs:
         """Let everything count as changed, until the next `take`."""
         for snapshot in (self._rho, self._matrix, self._load):
             snapshot.forget()
+
+    @property
+    def known(self) -> bool:
+        """Whether a solve has finished since everything counted as changed."""
+        return self._rho.taken
 
     def lifted(self) -> bool:
         """Return whether some Dirichlet value is not zero now.

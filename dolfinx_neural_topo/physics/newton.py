@@ -34,6 +34,9 @@ class Newton(Owner):
         jacobian: Compiled derivative of F, for lifting.
         u: State, the initial guess of every solve.
         nodal_load: Forces at degrees of freedom, or None.
+
+    Attributes:
+        linearized: Whether the Jacobian is that of the present state.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class Newton(Owner):
         with options(operator.prefix, self._options, operator.unread):
             self.snes.setFromOptions()
             self._atol_given = PETSc.Options().hasName(f"{operator.prefix}snes_atol")
-        self._linearized = False
+        self.linearized = False
 
     def _set_state(self, x: PETSc.Vec) -> None:
         self._u.owned[:] = x.array_r
@@ -89,16 +92,17 @@ class Newton(Owner):
 
         Note: Collective.
         """
-        if not self._linearized:
+        if not self.linearized:
             self._operator.assemble()
             self._operator.reconsider()
-            self._linearized = True
+            self.linearized = True
 
-    def solve(self, lift: bool) -> None:
+    def solve(self, lift: bool, may_vanish: bool = False) -> None:
         """Find the state from its present value, or, where that fails, from zero.
 
         Args:
             lift: Whether Dirichlet values are not all zero.
+            may_vanish: Whether a load of zero, with the state zero, is right, as in a step of time.
 
         Raises:
             InputError: The load is zero.
@@ -106,11 +110,13 @@ class Newton(Owner):
 
         Note: Collective.
         """
-        self._lift, self._linearized = lift, False
+        self._lift, self.linearized = lift, False
         before = self._u.owned.copy()
         self._x.set(0.0)
         self._evaluate(self.snes, self._x, self._f)
         load = self._f.norm()
+        if load == 0.0 and may_vanish:
+            return  # the state is zero now
         if load == 0.0:
             raise InputError(
                 "the load must not be zero, got a residual of zero at the zero state; way out: check loads, "

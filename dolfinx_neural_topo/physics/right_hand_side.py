@@ -46,13 +46,14 @@ class RightHandSides(Owner):
         """The right-hand sides as PETSc vectors."""
         return [field.vec for field in self.fields]
 
-    def assemble(self, case: int, *, lifted: bool, diagonal: float) -> None:
+    def assemble(self, case: int, *, lifted: bool, diagonal: float, may_vanish: bool = False) -> None:
         """Assemble the right-hand side of a load case.
 
         Args:
             case: Number of the load case, from 0.
             lifted: Whether some Dirichlet value is not zero.
             diagonal: What the matrix holds in the rows of Dirichlet degrees of freedom.
+            may_vanish: Whether a load of zero is right, as in a step of time.
 
         Raises:
             InputError: A load that is zero or not finite.
@@ -72,7 +73,7 @@ class RightHandSides(Owner):
         norm = b.vec.norm()
         if not np.isfinite(norm):
             raise InputError(f"the load of case {case} must be finite, got NaN or infinity in it")
-        if norm == 0.0:
+        if norm == 0.0 and not may_vanish:
             raise InputError(
                 f"the load of case {case} must not be zero, got only zeros at free degrees of freedom; "
                 "way out: check tags and measures in L and positions of nodal_loads, or use inhomogeneous bcs"

@@ -68,6 +68,8 @@ class StateProblem(Owner):
     Note: Collective.
     """
 
+    load_may_vanish = False
+
     def __init__(
         self,
         equation: Any,
@@ -123,7 +125,7 @@ class StateProblem(Owner):
         )
         self._newton: Newton | None = None
         self._box_assembly: BoxAssembly | None = None
-        chain.register(self)
+        chain.register(self, self.states)
 
     def _link(self, bcs: Sequence[fem.DirichletBC], nodal: Sequence[fem.Function | None]) -> str | None:
         """Find the problems that feed this one; return what is wrong with that, or None."""
@@ -248,10 +250,18 @@ class StateProblem(Owner):
     def _solve(self, rho: np.ndarray | None) -> None:
         if self._destroyed:
             raise InputError(f"state problem '{self.petsc_options_prefix}' was destroyed: make a new one")
+        change = self._look(rho)
+        if change & (Change.RHO | Change.MATRIX | Change.LOAD):
+            self._renew(change)
+
+    def _look(self, rho: np.ndarray | None) -> Change:
+        """Take a density and see what has changed since the last solve."""
         change = self._inputs.receive(rho)
         self._lifted, self._copied = bool(change & Change.LIFTED), bool(change & Change.COPIED)
-        if not change & (Change.RHO | Change.MATRIX | Change.LOAD):
-            return
+        return change
+
+    def _renew(self, change: Change) -> None:
+        """Solve at the present inputs."""
         self._inputs.forget()
         self._probe(again=bool(change & Change.MATRIX))
         if self.equation.linear:
@@ -262,12 +272,13 @@ class StateProblem(Owner):
         self._inputs.take()
         self._operator.unread.check(self.petsc_options_prefix)
 
-    def solve_adjoint(self, dJ_du: Sequence[fem.Form], lmbda: Field) -> None:
+    def solve_adjoint(self, dJ_du: Sequence[fem.Form], lmbda: Field, load: np.ndarray | None = None) -> None:
         """Solve A^T lmbda = dJ/du at the present state, zero on Dirichlet degrees of freedom.
 
         Args:
             dJ_du: Compiled linear forms on V, which are summed.
             lmbda: Receives the adjoint; its present value is the initial guess of iterative solvers.
+            load: More of the right-hand side, on owned degrees of freedom.
 
         Raises:
             SolverError: No convergence.
@@ -276,6 +287,8 @@ class StateProblem(Owner):
         """
         b = self._adjoint_load
         b.assemble(dJ_du)
+        if load is not None:
+            b.owned[:] += load
         for bc in self.bcs:
             bc.set(b.function.x.array, None, 0.0)
         b.changed()
@@ -332,7 +345,12 @@ class StateProblem(Owner):
             self._operator.assemble()
         for case, depends in enumerate(self._rho_in_load):
             if change & Change.LOAD or (depends and change & Change.RHO) or (self._lifted and renewed):
-                self._loads.assemble(case, lifted=self._lifted, diagonal=self._operator.diagonal)
+                self._loads.assemble(
+                    case,
+                    lifted=self._lifted,
+                    diagonal=self._operator.diagonal,
+                    may_vanish=self.load_may_vanish,
+                )
         self._operator.solve(self._loads.vectors, [u.vec for u in self._fields])
         for u in self._fields:
             u.scatter_forward()
@@ -343,4 +361,4 @@ class StateProblem(Owner):
             assert F is not None
             residual, (u,), (load,) = self.compile(F), self._fields, self.nodal_loads
             self._newton = self.own(Newton(self._operator, residual, self._a, u, load))
-        self._newton.solve(self._lifted)
+        self._newton.solve(self._lifted, may_vanish=self.load_may_vanish)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from importlib import import_module
 
 TOPICS = (
-    *("materials", "verification", "densities", "domains", "filters", "states", "coupled", "eigen"),
+    *(
+        "materials",
+        "verification",
+        "densities",
+        "domains",
+        "filters",
+        "states",
+        "coupled",
+        "eigen",
+        "transient",
+    ),
     *("networks", "bridge", "transfers", "runs", "loops", "checkpoints", "damage"),
     *("meshes", "files", "pictures", "stores", "command_line", "problems", "processes", "agreement"),
 )
