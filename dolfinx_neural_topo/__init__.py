@@ -54,6 +54,7 @@ _PUBLIC = {
         "NLoptMMA",
         "Result",
         "SciPyLBFGSB",
+        "SiMPL",
         "make_buildable",
         "minimize",
         "minimize_multistart",

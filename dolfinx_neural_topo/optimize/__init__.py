@@ -20,6 +20,7 @@ _HOME = {
     "Result": "result",
     "Schedule": "multistart",
     "SciPyLBFGSB": "scipy_lbfgsb",
+    "SiMPL": "simpl",
     "Step": "step",
     "make_buildable": "buildable",
     "minimize": "loop",

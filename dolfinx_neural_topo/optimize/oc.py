@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
-from scipy.optimize import brentq
 
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.optimize.method import Array, Method, Variables, total
+from dolfinx_neural_topo.optimize.volume_root import increasing_root, volume_constraint
 
 _BOTH_SIGNS = 0.01  # share of a gradient's positive part that rough solves explain
-_LOG_RANGE = 700.0  # exp of it is still finite
 
 
 class OC(Method):
@@ -118,16 +116,10 @@ class OC(Method):
             return np.clip(np.exp(log_s) * self._scale, low, high)
 
         def excess(log_s: float) -> float:
-            return self._volume(design(log_s))
+            x = design(log_s)
+            return volume_constraint(self._variables, x, self._x, self._violation, self._slope)
 
-        return design(_increasing_root(excess))
-
-    def _volume(self, x: Array) -> float:
-        """Return the volume constraint g at `x`; the same bits on all ranks."""
-        exact = getattr(self._variables, "volume_constraint", None)
-        if exact is not None:
-            return exact(x)
-        return self._violation + float(total(self._comm, self._slope @ (x - self._x)))
+        return design(increasing_root(excess))
 
     def state(self) -> dict[str, Any]:
         """Return the last good point, its linearization and the state of the move limit."""
@@ -145,23 +137,3 @@ class OC(Method):
         self._violation, self._shrink = state["violation"], state["shrink"]
         self._told = True
         self._next = None
-
-
-def _increasing_root(function: Callable[[float], float]) -> float:
-    """Return the root of an increasing function, or the end of the range nearest to it if there is none.
-
-    The bracket grows from 0 by doubled steps, so that the usual case needs two or three evaluations before
-    Brent's method, which then takes about ten to full precision.
-    """
-    step, left, right = 1.0, 0.0, 0.0
-    if function(0.0) > 0:
-        while function(left) > 0 and left > -_LOG_RANGE:
-            left, right, step = max(left - step, -_LOG_RANGE), left, 2 * step
-    else:
-        while function(right) < 0 and right < _LOG_RANGE:
-            left, right, step = right, min(right + step, _LOG_RANGE), 2 * step
-    if function(left) > 0:
-        return left
-    if function(right) < 0:
-        return right
-    return brentq(function, left, right, xtol=1e-14, rtol=1e-15, maxiter=200)

@@ -13,6 +13,7 @@ from dolfinx_neural_topo.optimize import (
     OC,
     Adam,
     AugmentedLagrangian,
+    SiMPL,
     minimize,
     minimize_multistart,
 )
@@ -43,7 +44,7 @@ def optimize(problem: Problem, design: Design, folder: Path, progress: bool | No
                 progress=progress,
             )
         variables: Any = design
-        optimizer: Any = {"mma": MMA, "oc": OC, "lbfgs": LBFGS, "adam": Adam}[name]()
+        optimizer: Any = {"mma": MMA, "oc": OC, "simpl": SiMPL, "lbfgs": LBFGS, "adam": Adam}[name]()
         if name in ("lbfgs", "adam"):
             variables = _neural(problem, design)
             optimizer = AugmentedLagrangian(optimizer) if problem.constraints else optimizer

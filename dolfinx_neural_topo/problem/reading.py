@@ -26,7 +26,7 @@ from dolfinx_neural_topo.problem.description import (
 )
 from dolfinx_neural_topo.problem.document import Document, Table
 
-METHODS = ("mma", "oc", "lbfgs", "adam", "multistart")
+METHODS = ("mma", "oc", "simpl", "lbfgs", "adam", "multistart")
 NETWORKS = ("fourier", "lean", "paper")
 
 
@@ -234,7 +234,7 @@ def _method(table: Table, constrained: bool) -> Search:
         table.count("evaluations", 100),
         table.count("seed", 0, least=0),
     )
-    if constrained and found.name in ("oc", "multistart"):
+    if constrained and found.name in ("oc", "simpl", "multistart"):
         raise table.error(
             "name", f'"{found.name}" holds the volume alone, no [[constraint]]; use "mma", "lbfgs" or "adam"'
         )

@@ -133,6 +133,12 @@ METHODS = {
             _single("physical", _densities("MMA")),
         ),
         Method(
+            "simpl",
+            "densities, SiMPL (mirror descent by a latent variable); physical volume",
+            False,
+            _single("physical", _densities("SiMPL")),
+        ),
+        Method(
             "adam",
             "the paper's network, Adam on its weights; design volume",
             True,

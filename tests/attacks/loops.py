@@ -104,7 +104,13 @@ FAILURES = {
     "a SolverError": lambda v, g: (_ for _ in ()).throw(dnt.SolverError("diverged")),
     "a FloatingPointError": lambda v, g: (_ for _ in ()).throw(FloatingPointError("overflow")),
 }
-METHODS = {"MMA": dnt.MMA, "OC": dnt.OC, "NLoptMMA": dnt.NLoptMMA, "GCMMA": optimize.GCMMA}
+METHODS = {
+    "MMA": dnt.MMA,
+    "OC": dnt.OC,
+    "NLoptMMA": dnt.NLoptMMA,
+    "GCMMA": optimize.GCMMA,
+    "SiMPL": dnt.SiMPL,
+}
 
 
 def failing(failure, make=dnt.MMA, at=(4,)):

@@ -81,6 +81,8 @@ for kind in (dnt.OC, dnt.MMA, optimize.GCMMA):
 t.values("OC", "damping", lambda v: dnt.OC(damping=v), FRACTIONS)
 for name, values in {"growth": [0.5, nan, inf, "a"], "shrink": FRACTIONS, "initial": FRACTIONS}.items():
     t.values("MMA", name, lambda v, n=name: dnt.MMA(**{n: v}), values)
+t.values("SiMPL", "decrease", lambda v: dnt.SiMPL(decrease=v), [0.0, 1.0, nan, "a", None])
+t.values("SiMPL", "margin", lambda v: dnt.SiMPL(margin=v), [0.0, 0.5, nan, "a", None])
 t.values("GCMMA", "inner", lambda v: optimize.GCMMA(inner=v), [0, -1, 2.5, nan, "15"])
 for kind in (dnt.LBFGS, dnt.SciPyLBFGSB):
     t.values(kind.__name__, "memory", lambda v, k=kind: k(v), [0, -1, 2.5, nan, "10", None])
@@ -148,11 +150,11 @@ def constrained(method):
     return minimize(plate.design(C, constraints=[(C, 1e4)]), method)
 
 
-for method in (dnt.OC, dnt.SciPyLBFGSB):
+for method in (dnt.OC, dnt.SiMPL, dnt.SciPyLBFGSB):
     t.refuse(f"{method.__name__} with a further constraint", "constraint", lambda m=method: constrained(m()))
 for method in (dnt.LBFGS, dnt.Adam):
     t.refuse(f"{method.__name__} on a design with bounds", "bounds|constraint", lambda m=method: run(m()))
-for method in (dnt.OC, dnt.MMA):
+for method in (dnt.OC, dnt.MMA, dnt.SiMPL):
     t.refuse(f"{method.__name__} on a network", "bound", lambda m=method: minimize(network(), m()))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from analytic import Bars, Valley
 from mpi4py import MPI
 
-from dolfinx_neural_topo.optimize import GCMMA, LBFGS, MMA, OC, Adam, NLoptMMA, SciPyLBFGSB, minimize
+from dolfinx_neural_topo.optimize import GCMMA, LBFGS, MMA, OC, Adam, NLoptMMA, SciPyLBFGSB, SiMPL, minimize
 from dolfinx_neural_topo.tasks import mbb_beam
 from dolfinx_neural_topo.tasks.build import build
 
@@ -26,6 +26,7 @@ CASES = {
     "MMA": (MMA, Bars),
     "GCMMA": (GCMMA, Bars),
     "NLoptMMA": (NLoptMMA, Bars),
+    "SiMPL": (SiMPL, Bars),
     "LBFGS": (LBFGS, Valley),
     "Adam": (Adam, Valley),
     "SciPyLBFGSB": (SciPyLBFGSB, Valley),

@@ -30,6 +30,7 @@ from dolfinx_neural_topo.optimize import (
     Continuation,
     NLoptMMA,
     SciPyLBFGSB,
+    SiMPL,
     minimize,
 )
 from dolfinx_neural_topo.optimize.checkpoint import previous, read_file, write_file
@@ -43,6 +44,7 @@ CASES = [
     (MMA, Bars),
     (GCMMA, Bars),
     (NLoptMMA, Bars),
+    (SiMPL, Bars),
     (LBFGS, Valley),
     (Adam, Valley),
     (SciPyLBFGSB, Valley),

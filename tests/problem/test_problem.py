@@ -174,7 +174,7 @@ def test_heat_improves_and_solid_cells_stay_solid(folder):
         assert tip.sum() == 8 and np.all(stored["density"][tip] == 1.0)
 
 
-@pytest.mark.parametrize("method", ["oc", "lbfgs", "adam", "multistart"])
+@pytest.mark.parametrize("method", ["oc", "simpl", "lbfgs", "adam", "multistart"])
 def test_every_method_runs(method, folder):
     budget = 60 if method == "multistart" else 3
     record, _ = run_file(
