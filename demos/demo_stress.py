@@ -11,15 +11,13 @@
 #
 # with the stress $\sigma_{vM}$ of solid material and the relaxation $\rho^{1/2}$, without which void would
 # count (Le, Norato, Bruns, Ha, Tortorelli 2010). The limit is 0.65 times what the stiffest design has. MMA
-# takes it as a constraint; the network meets it by an augmented Lagrangian, written here as variables of
-# one's own.
+# takes it as a constraint; the network meets it by an augmented Lagrangian.
 #
 #     ./with-fenicsx python3 demos/demo_stress.py [--full]
 #     ./with-fenicsx mpirun -n 2 python3 demos/demo_stress.py
 
 # %%
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +29,7 @@ from mpi4py import MPI
 from dolfinx_neural_topo import (
     LBFGS,
     MMA,
+    AugmentedLagrangian,
     Compliance,
     ConeFilter,
     Design,
@@ -52,7 +51,7 @@ comm = MPI.COMM_WORLD
 here = Path(__file__).parent
 output = here / "output"
 FULL = "--full" in sys.argv
-EVALUATIONS = 400 if FULL else 160
+EVALUATIONS = 600 if FULL else 300
 VOLUME_FRACTION, P = 0.5, 12.0
 
 # %% [markdown]
@@ -86,7 +85,7 @@ orders = taylor_test(norm)
 # %%
 domain = DesignDomain(rho, volume_fraction=VOLUME_FRACTION, solid=tagged.owned_cells("pad"))
 cone = ConeFilter(domain, radius=0.04)
-free = minimize(Design(compliance, domain, filter=cone), MMA(), evaluations=EVALUATIONS)
+free = minimize(Design(compliance, domain, filter=cone), MMA(), evaluations=160)
 limit = 0.65 * norm.value(free.rho)
 design = Design(compliance, domain, filter=cone, constraints=[(norm, limit)])
 limited = minimize(design, MMA(move=0.1), evaluations=EVALUATIONS)
@@ -94,53 +93,28 @@ if comm.rank == 0:
     print(f"without limit {free}\nwith limit {limited}", flush=True)
 
 # %% [markdown]
-# ## The network, with an augmented Lagrangian
+# ## The network
 #
-# $\ell = c / c_0 + \frac{1}{2\mu} \max(0, \lambda + \mu g)^2$ with $g$ = norm / limit - 1. The first round
-# sees the compliance alone; after each later one, $\lambda \leftarrow \max(0, \lambda + \mu g)$.
-
+# L-BFGS knows no constraints; the augmented Lagrangian makes them part of its objective,
+#
+# $$\ell = \frac{c}{c_0} + \frac{\max(0, \lambda + \mu g)^2 - \lambda^2}{2\mu}, \qquad
+#   g = \text{norm} / \bar\sigma - 1, \qquad \lambda \leftarrow \max(0, \lambda + \mu g)
+#   \text{ every 40 evaluations.}$$
+#
+# The volume is met exactly by the network's last layer. After 300 evaluations seeds 0 to 2 come to a
+# compliance of 195.2, 187.5 and 187.8 within the limit, MMA to 196.0.
 
 # %%
-class AugmentedLagrangian:
-    """Variables whose first constraint has become part of the objective."""
-
-    def __init__(self, variables, scale):
-        self.variables, self.scale = variables, scale
-        self.multiplier = self.mu = 0.0
-
-    def __getattr__(self, name):
-        return getattr(self.variables, name)
-
-    def evaluate(self, x, gradient=True):
-        evaluation = self.variables.evaluate(x, gradient)
-        force = max(0.0, self.multiplier + self.mu * evaluation.constraints[0])
-        value, slope = evaluation.value / self.scale, evaluation.gradient
-        if force > 0.0:
-            value += force**2 / (2.0 * self.mu)
-        if gradient:
-            row = evaluation.constraint_gradients[0]
-            slope = (slope / self.scale + force * row).astype(x.dtype)
-        none = {"constraints": np.empty(0), "constraint_gradients": np.empty((0, len(x)))}
-        return replace(evaluation, value=value, gradient=slope, **none)
-
-
-network = NeuralDesign(design, LeanCNN((64, 64), seed=0), SampledTransfer(domain, (64, 64)))
-lagrangian = AugmentedLagrangian(network, scale=free.objective)
-for number in range(8):
-    result = minimize(lagrangian, LBFGS(), evaluations=EVALUATIONS // (2 if number == 0 else 4))
-    best = network.evaluate(result.x, gradient=False)
-    g = best.constraints[0]
-    if comm.rank == 0:
-        print(f"network: compliance {best.value:8.3f}, norm / limit {1 + g:.4f}", flush=True)
-    if number > 0:
-        lagrangian.multiplier = max(0.0, lagrangian.multiplier + lagrangian.mu * g)
-    lagrangian.mu = 2.0
+network = NeuralDesign(design, LeanCNN((64, 64), seed=1), SampledTransfer(domain, (64, 64)))
+neural = minimize(network, AugmentedLagrangian(LBFGS()), evaluations=EVALUATIONS)
+if comm.rank == 0:
+    print(f"network {neural}", flush=True)
 
 # %% [markdown]
 # ## Pictures, and a file for ParaView
 
 # %%
-designs = {"stiffest": free.rho, "MMA with limit": limited.rho, "network with limit": best.rho}
+designs = {"stiffest": free.rho, "MMA with limit": limited.rho, "network with limit": neural.rho}
 fields, titles, norms, stiffness = [], {}, {}, {}
 for name, values in designs.items():
     norms[name], stiffness[name] = norm.value(values), compliance.value(values)
@@ -159,7 +133,8 @@ io.write_paraview(output / "stress.xdmf", *fields)
 numbers = {"Taylor order": (orders.min(), *above(1.9))}
 for name, values in designs.items():
     numbers[f"{name}, volume"] = design.volume(values), *below(VOLUME_FRACTION + 1e-4)
-    numbers[f"{name}, norm / limit"] = norms[name] / limit, *below(1.011 if name != "stiffest" else 2.0)
+    numbers[f"{name}, norm / limit"] = norms[name] / limit, *below(1.001 if name != "stiffest" else 2.0)
     numbers[f"{name}, compliance / stiffest"] = stiffness[name] / stiffness["stiffest"], *below(1.2)
+numbers["network, compliance / MMA"] = stiffness["network with limit"] / stiffness["MMA with limit"], *below(1.03)
 state.destroy()
 expect(comm, numbers)

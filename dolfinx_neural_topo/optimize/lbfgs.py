@@ -61,6 +61,11 @@ class _Curvature:
         self.gradient_products = np.zeros(2 * memory + 1)  # of all rows with g
         self.count = 0
 
+    @property
+    def last_step(self) -> Array:
+        """The step of the pair stored last, shape (n,)."""
+        return self.vectors[2 * ((self.count - 1) % self.memory) + 1]
+
     def clear(self) -> None:
         """Forget all pairs; the storage is overwritten as new ones come."""
         self.count = 0
@@ -161,6 +166,7 @@ class LBFGS(Method):
         self._curvature = _Curvature(self._comm, self.memory, len(self._base), self._base.dtype)
         self._value = self._slope = 0.0
         self._fresh = True  # value and gradient at the base are not known
+        self._length = 1.0  # of the first trial along the steepest descent
         self.finished = None
 
     def ask(self) -> Array:
@@ -183,7 +189,7 @@ class LBFGS(Method):
         elif verdict == "accepted":
             self._accept(value, slope, gradient)
         elif self._curvature.count:
-            self._curvature.clear()
+            self._forget()
             self._steepest_descent()
         else:
             self.finished = "the line search found no decrease along the steepest descent"
@@ -202,14 +208,14 @@ class LBFGS(Method):
         self._steepest_descent()
 
     def _steepest_descent(self) -> None:
-        """Search along minus the gradient, with a first step of length 1."""
+        """Search along minus the gradient."""
         gradient = self._curvature.gradient
         square = self._product(gradient, gradient)
         if not 0 < square < math.inf:
             self.finished = "the gradient is zero" if square == 0 else "the gradient is not finite"
             return
         np.negative(gradient, out=self._direction)
-        self._begin(-square, 1.0 / math.sqrt(square))
+        self._begin(-square, self._length / math.sqrt(square))
 
     def _begin(self, slope: float, step: float) -> None:
         self._slope = slope
@@ -233,12 +239,19 @@ class LBFGS(Method):
         if slope < 0:
             self._begin(slope, 1.0)
         else:
-            memory.clear()
+            self._forget()
             self._steepest_descent()
+
+    def _forget(self) -> None:
+        """Forget all pairs but the length of the last step, by which the next search begins."""
+        if self._curvature.count:
+            step = self._curvature.last_step
+            self._length = min(1.0, math.sqrt(self._product(step, step)))
+        self._curvature.clear()
 
     def objective_changed(self) -> None:
         """Forget the pairs and the line search, keep the current iterate; see `Method.objective_changed`."""
-        self._curvature.clear()
+        self._forget()
         self._x[:] = self._base
         self._fresh = True
 
@@ -256,6 +269,7 @@ class LBFGS(Method):
             "slope": self._slope,
             "search": self._search.state(),
             "fresh": self._fresh,
+            "length": self._length,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -267,5 +281,5 @@ class LBFGS(Method):
         memory.count = int(state["count"])
         self._value, self._slope = float(state["value"]), float(state["slope"])
         self._search.restore(state["search"])
-        self._fresh = bool(state["fresh"])
+        self._fresh, self._length = bool(state["fresh"]), float(state["length"])
         self.finished = None
