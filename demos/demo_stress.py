@@ -135,6 +135,9 @@ for name, values in designs.items():
     numbers[f"{name}, volume"] = design.volume(values), *below(VOLUME_FRACTION + 1e-4)
     numbers[f"{name}, norm / limit"] = norms[name] / limit, *below(1.001 if name != "stiffest" else 2.0)
     numbers[f"{name}, compliance / stiffest"] = stiffness[name] / stiffness["stiffest"], *below(1.2)
-numbers["network, compliance / MMA"] = stiffness["network with limit"] / stiffness["MMA with limit"], *below(1.03)
+numbers["network, compliance / MMA"] = (
+    stiffness["network with limit"] / stiffness["MMA with limit"],
+    *below(1.03),
+)
 state.destroy()
 expect(comm, numbers)

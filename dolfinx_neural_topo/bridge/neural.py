@@ -13,7 +13,7 @@ from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.bridge.objective import TopologyObjective
 from dolfinx_neural_topo.bridge.transfer import default_transfer
 from dolfinx_neural_topo.bridge.weights import Weights, in_tiles
-from dolfinx_neural_topo.density import Design, Evaluation
+from dolfinx_neural_topo.density import Design, Evaluation, Persistence
 from dolfinx_neural_topo.errors import agree
 
 
@@ -34,6 +34,7 @@ class NeuralDesign:
         design: The design.
         network: The network. Do not move it to another device or dtype afterwards.
         objective: The bridge.
+        persistence: Numbers of the weights in those of the whole network, and the design's stage.
         lower: None, there are no bounds.
         upper: None.
 
@@ -73,6 +74,7 @@ class NeuralDesign:
             agree(self.comm, problem)
             cast(Any, network).distribute(transfer.tiles)
         self._weights = Weights(self.comm, network)
+        self.persistence = Persistence(design, self._weights.index)
         self._arguments: tuple[torch.Tensor, ...] = ()
         if hasattr(transfer, "points"):
             like = self._weights.parameters[0]
@@ -118,33 +120,6 @@ class NeuralDesign:
         return replace(
             evaluation, gradient=first, constraint_gradients=np.array(others).reshape(len(others), len(x))
         )
-
-    @property
-    def cell_index(self) -> np.ndarray:
-        """Number of each owned cell that does not depend on the partition; int64."""
-        return self.design.cell_index
-
-    @property
-    def num_solves(self) -> int:
-        """Solves of the objective's state so far."""
-        return self.design.num_solves
-
-    @property
-    def canonical_index(self) -> np.ndarray:
-        """Number of each entry of x in the weights of the whole network; int64."""
-        return self._weights.index
-
-    def settle(self) -> bool:
-        """Solve as accurately as results must be; return whether that is a change. Note: Collective."""
-        return self.design.settle()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the design's continuation stage (the weights are x)."""
-        return self.design.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to a continuation stage."""
-        self.design.load_state_dict(state)
 
     def _logits(self) -> torch.Tensor:
         """Return the part of the network's output that this rank hands to its neighbours' cells."""

@@ -164,7 +164,7 @@ class _Values(torch.autograd.Function):
     def forward(ctx, logits, objective, wants_gradient):
         transfer = objective.transfer
         cell_logits = transfer.apply(logits.detach().numpy())
-        objective.last = evaluation = objective.design.evaluate_logits(cell_logits, wants_gradient)
+        objective.last = evaluation = objective.design.logits.evaluate(cell_logits, wants_gradient)
         if wants_gradient:
             rows = [evaluation.gradient, *evaluation.constraint_gradients]
             jacobian = np.stack([transfer.apply_transpose(row) for row in rows])
@@ -185,7 +185,7 @@ class _Density(torch.autograd.Function):
     def forward(ctx, logits, objective):
         design = objective.design
         cell_logits = objective.transfer.apply(logits.detach().numpy())
-        rho_design = design.design_from_logits(cell_logits)
+        rho_design = design.logits.apply(cell_logits)
         ctx.objective = objective
         ctx.save_for_backward(torch.from_numpy(cell_logits), torch.from_numpy(rho_design))
         return torch.from_numpy(design.rho_from_design(rho_design))
@@ -196,7 +196,7 @@ class _Density(torch.autograd.Function):
         cell_logits, rho_design = (tensor.numpy() for tensor in ctx.saved_tensors)
         design = ctx.objective.design
         gradient = design.pullback_density(grad_output.numpy(), rho_design)
-        gradient = design.pullback_logits(gradient, cell_logits, rho_design)
+        gradient = design.logits.pullback(gradient, cell_logits, rho_design)
         return torch.from_numpy(ctx.objective.transfer.apply_transpose(gradient)), None
 
 

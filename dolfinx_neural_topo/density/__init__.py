@@ -1,6 +1,6 @@
 """Density stages on owned cells: design domain, filters, volume-constrained sigmoid, projection (layer 2)."""
 
-from dolfinx_neural_topo.density.chain import Chain, Stage
+from dolfinx_neural_topo.density.chain import Chain, Identity, Stage
 from dolfinx_neural_topo.density.cone import ConeFilter
 from dolfinx_neural_topo.density.design import Design
 from dolfinx_neural_topo.density.domain import DesignDomain, SymmetryPlane
@@ -9,6 +9,7 @@ from dolfinx_neural_topo.density.grid import CellGrid
 from dolfinx_neural_topo.density.helmholtz import HelmholtzFilter
 from dolfinx_neural_topo.density.local_volume import LocalVolume
 from dolfinx_neural_topo.density.manufacturing import Casting, Extrusion, OverhangFilter
+from dolfinx_neural_topo.density.persistence import Persistence
 from dolfinx_neural_topo.density.pooling import PMeanPooling, PooledFunctional
 from dolfinx_neural_topo.density.projection import HeavisideProjection, ThreeFieldProjection
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
@@ -26,10 +27,12 @@ __all__ = [
     "Extrusion",
     "HeavisideProjection",
     "HelmholtzFilter",
+    "Identity",
     "LinearVolume",
     "LocalVolume",
     "OverhangFilter",
     "PMeanPooling",
+    "Persistence",
     "PooledFunctional",
     "Stage",
     "SymmetryPlane",

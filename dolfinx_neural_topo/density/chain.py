@@ -24,6 +24,38 @@ class Stage(Protocol):
         """Return the same stage on another domain (filters and manufacturing only)."""
 
 
+class Identity:
+    """The stage that changes nothing: stands where a design has no filter or no projection.
+
+    Attributes:
+        beta: None, there is no sharpness to continue in.
+        realizations: Itself alone, as of a projection.
+    """
+
+    beta = None
+
+    @property
+    def realizations(self) -> tuple[Identity]:
+        """See above."""
+        return (self,)
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """Return x."""
+        return x
+
+    def apply_transpose(self, dJ_dy: np.ndarray) -> np.ndarray:
+        """Return dJ_dy."""
+        return dJ_dy
+
+    def pullback(self, dJ_dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return dJ_dy."""
+        return dJ_dy
+
+    def on(self, domain: Any) -> Identity:
+        """Return itself."""
+        return self
+
+
 class Chain:
     """Stages one after the other; without any, the identity.
 
@@ -31,11 +63,11 @@ class Chain:
         stages: The stages in the order in which they are applied.
 
     Args:
-        stages: Stages; None stands for no stage.
+        stages: Stages.
     """
 
-    def __init__(self, stages: Iterable[Stage | None]):
-        self.stages = tuple(stage for stage in stages if stage is not None)
+    def __init__(self, stages: Iterable[Stage]):
+        self.stages = tuple(stages)
 
     @property
     def is_linear(self) -> bool:

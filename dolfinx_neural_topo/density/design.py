@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from dolfinx_neural_topo._communication import sum_replicated
-from dolfinx_neural_topo.density.chain import Chain, Stage
+from dolfinx_neural_topo.density.chain import Chain, Identity, Stage
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.density.evaluation import Evaluation
+from dolfinx_neural_topo.density.logits import Logits
+from dolfinx_neural_topo.density.persistence import Persistence
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
 from dolfinx_neural_topo.density.volume import chain_volume
 from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.physics.algebra import num_solves, settle
 
 
 class Design:
@@ -33,12 +34,14 @@ class Design:
         comm: Communicator.
         functional: Objective.
         domain: Design domain.
-        filter: Filter or None.
+        filter: Filter, the identity if none was given.
         manufacturing: Stages between filter and projection.
-        projection: Projection or None.
+        projection: Projection, likewise.
         chain: All stages in order.
         constraints: Pairs (functional, bound), each held as functional / bound - 1 <= 0.
         volume_is_a_choice: Whether logits may use less than the volume allowed.
+        logits: The design as a function of logits.
+        persistence: What a run needs beside values: numbers of the entries of x, stage, cost.
         lower: Lower bound of x.
         upper: Upper bound of x.
 
@@ -94,15 +97,16 @@ class Design:
         self.comm = domain.comm
         self.functional = functional
         self.domain = domain
-        self.filter = filter
+        self.filter = filter or Identity()
         self.manufacturing = tuple(manufacturing)
-        self.projection = projection
+        self.projection = projection or Identity()
         self.constraints = tuple(constraints)
         self.constrain, self.volume_is_a_choice = constrain, volume == "at most"
-        self.chain = Chain([filter, *manufacturing, projection])
-        self._unprojected = Chain([filter, *manufacturing])
+        self.chain = Chain([self.filter, *manufacturing, self.projection])
+        self._unprojected = Chain([self.filter, *manufacturing])
         self._volume = chain_volume(domain, self.chain if constrain == "physical" else Chain([]))
-        self._sigmoid = VolumeConstrainedSigmoid(domain, volume=self._volume, at_most=self.volume_is_a_choice)
+        self.logits = Logits(self, self._volume, at_most=self.volume_is_a_choice)
+        self.persistence = Persistence(self, domain.canonical_index[domain.design])
 
     def on(self, functional, domain: DesignDomain) -> Design:
         """Return a design with the same stages, without further constraints, on another domain.
@@ -116,7 +120,7 @@ class Design:
         return Design(
             functional,
             domain,
-            filter=None if self.filter is None else self.filter.on(domain),
+            filter=self.filter.on(domain),
             manufacturing=[stage.on(domain) for stage in self.manufacturing],
             projection=self.projection,
             constrain=self.constrain,
@@ -166,30 +170,6 @@ class Design:
         material = sum_replicated(self.comm, self._volume.value(self.domain.expand(x)))
         return (self.domain.solid_volume + float(material)) / self._allowed_volume - 1.0
 
-    def evaluate_logits(self, logits: np.ndarray, gradient: bool = True) -> Evaluation:
-        """Evaluate the objective and further constraints at the density that logits stand for.
-
-        Args:
-            logits: Owned logits, shape (num_owned_cells,), float64.
-            gradient: Whether gradients are wanted.
-
-        Returns:
-            The evaluation, gradients with respect to the logits of owned cells. The volume is met and
-            is not among the constraints.
-
-        Note: Collective.
-        """
-        rho_design = self.design_from_logits(logits)
-        evaluation = self.evaluate_density(rho_design, gradient)
-        if not gradient:
-            return evaluation
-        rows = [self.pullback_logits(row, logits, rho_design) for row in evaluation.constraint_gradients]
-        return replace(
-            evaluation,
-            gradient=self.pullback_logits(evaluation.gradient, logits, rho_design),
-            constraint_gradients=np.array(rows).reshape(len(rows), len(logits)),
-        )
-
     def evaluate_density(self, rho_design: np.ndarray, gradient: bool = True) -> Evaluation:
         """Evaluate the objective and further constraints at a density.
 
@@ -205,15 +185,16 @@ class Design:
         """
         domain = self.domain
         fields = self._unprojected.fields(rho_design)
-        realizations = [chain.fields(fields[-1]) for chain in self._realizations]
-        value, slope = self._worst_case(realizations, gradient)
-        *_, blueprint = realizations
+        filtered = fields[-1]
+        densities = [stage.apply(filtered) for stage in self.projection.realizations]
+        value, slope = self._worst_case(filtered, densities, gradient)
+        rho = densities[-1]  # the blueprint
         values, rows = [], []
         for functional, bound in self.constraints:
-            level, dg_drho = _value(functional, blueprint[-1], gradient)
+            level, dg_drho = _value(functional, rho, gradient)
             values.append(level / bound - 1.0)
             if gradient:
-                dg_dfiltered = self._realizations[-1].pullback(dg_drho, blueprint)
+                dg_dfiltered = self.projection.realizations[-1].pullback(dg_drho, filtered, rho)
                 rows.append(self._unprojected.pullback(dg_dfiltered, fields) / bound)
         return Evaluation(
             value=domain.num_copies * value,
@@ -221,8 +202,8 @@ class Design:
             constraints=np.array(values),
             constraint_gradients=np.array(rows).reshape(len(rows), len(rho_design)) if gradient else None,
             rho_design=rho_design,
-            rho=blueprint[-1],
-            volume=self.volume(blueprint[-1]),
+            rho=rho,
+            volume=self.volume(rho),
         )
 
     def rho_from_design(self, rho_design: np.ndarray) -> np.ndarray:
@@ -245,30 +226,6 @@ class Design:
         """
         return self.chain.pullback(dJ_drho, self.chain.fields(rho_design))
 
-    def design_from_logits(self, logits: np.ndarray) -> np.ndarray:
-        """Map owned logits to rho_design with the volume allowed (see `VolumeConstrainedSigmoid`).
-
-        Raises:
-            InputError: The volume is to be met exactly, and is that of all cells, which leaves no choice.
-
-        Note: Collective.
-        """
-        if not self.volume_is_a_choice and self.domain.volume_fraction == 1.0:
-            raise InputError(
-                "volume_fraction 1, met exactly, leaves logits no choice; way out: Design(..., "
-                'volume="at most"), or a smaller fraction'
-            )
-        return self._sigmoid.apply(logits)
-
-    def pullback_logits(
-        self, dJ_drho_design: np.ndarray, logits: np.ndarray, rho_design: np.ndarray
-    ) -> np.ndarray:
-        """Gradient with respect to the logits from one with respect to rho_design.
-
-        Note: Collective.
-        """
-        return self._sigmoid.pullback(dJ_drho_design, logits, rho_design)
-
     def volume(self, rho: np.ndarray) -> float:
         """Volume fraction of a density: its material over the volume of all cells that are not void.
 
@@ -283,60 +240,18 @@ class Design:
         return float(material) / (domain.design_volume + domain.solid_volume)
 
     @property
-    def canonical_index(self) -> np.ndarray:
-        """Number of each entry of x that does not depend on the partition; int64."""
-        return self.cell_index[self.domain.design]
-
-    @property
-    def cell_index(self) -> np.ndarray:
-        """Number of each owned cell, independent of the partition; int64, shape (num_owned_cells,)."""
-        return self.domain.canonical_index
-
-    @property
-    def num_solves(self) -> int:
-        """Solves of the objective's states so far, 0 for a functional that has none."""
-        return num_solves(self.functional)
-
-    def settle(self) -> bool:
-        """Solve as accurately as results must be; return whether that is a change. Note: Collective."""
-        functionals = [self.functional, *(functional for functional, _ in self.constraints)]
-        return any([settle(functional) for functional in functionals])
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the continuation stage: the projection's sharpness, or None."""
-        return {"beta": None if self.projection is None else self.projection.beta}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to a continuation stage.
-
-        Raises:
-            InputError: The stage belongs to a design with another kind of projection.
-        """
-        if (state["beta"] is None) != (self.projection is None):
-            raise InputError(
-                f"state: beta is {state['beta']}, which does not fit projection {self.projection}"
-            )
-        if self.projection is not None:
-            self.projection.beta = state["beta"]
-
-    @property
     def _allowed_volume(self) -> float:
         return self.domain.volume_fraction * (self.domain.design_volume + self.domain.solid_volume)
 
-    @property
-    def _realizations(self) -> tuple[Chain, ...]:
-        """What may become of rho_filtered, the blueprint last."""
-        if self.projection is None:
-            return (Chain([]),)
-        return tuple(Chain([projection]) for projection in self.projection.realizations)
-
-    def _worst_case(self, realizations: list[list[np.ndarray]], gradient: bool) -> tuple[float, Any]:
-        """Largest objective over the realizations of rho_filtered, and its gradient by rho_filtered."""
+    def _worst_case(
+        self, filtered: np.ndarray, densities: list[np.ndarray], gradient: bool
+    ) -> tuple[float, Any]:
+        """Largest objective over what may become of rho_filtered, and its gradient by rho_filtered."""
         values, slopes = [], []
-        for chain, fields in zip(self._realizations, realizations, strict=True):
-            value, dJ_drho = _value(self.functional, fields[-1], gradient)
+        for stage, rho in zip(self.projection.realizations, densities, strict=True):
+            value, dJ_drho = _value(self.functional, rho, gradient)
             values.append(value)
-            slopes.append(chain.pullback(dJ_drho, fields) if gradient else None)
+            slopes.append(stage.pullback(dJ_drho, filtered, rho) if gradient else None)
         worst = int(np.argmax(values))  # the first NaN, if there is one
         return values[worst], slopes[worst]
 

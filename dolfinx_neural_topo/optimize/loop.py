@@ -57,7 +57,8 @@ def minimize(
         Best and last design, reason, history, cost.
 
     Raises:
-        InputError: If a budget is not positive, `method` is a class, or `callbacks` no list of functions.
+        InputError: If a budget is not positive, `method` is a class, `callbacks` no list of functions, or
+            `checkpoint` given for variables without `persistence`.
         SolverError: If the start cannot be evaluated.
         CheckpointError: If `checkpoint` exists and neither it nor the one before it can be used.
 
@@ -77,13 +78,19 @@ def minimize(
             )
 
     together(variables.comm, check, "the checks of minimize")
-    run = Run(variables, method, evaluations, seconds, as_continuations(continuation), stop)
-    run.callbacks = tuple(callbacks)
-    run.progress = Progress(variables.comm, evaluations, seconds, progress)
     try:
-        method.start(variables)
-        if checkpoint is not None:
-            run.use_checkpoint(checkpoint, checkpoint_every)
+        run = Run(
+            variables,
+            method,
+            evaluations=evaluations,
+            seconds=seconds,
+            continuations=as_continuations(continuation),
+            stop=stop,
+            callbacks=callbacks,
+            progress=Progress(variables.comm, evaluations, seconds, progress),
+            checkpoint=checkpoint,
+            every=checkpoint_every,
+        )
         with Interrupts(enabled=checkpoint is not None) as interrupts:
             run.loop(interrupts)
         return run.result()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dolfinx_neural_topo._communication import sum_replicated
 
 if TYPE_CHECKING:
-    from dolfinx_neural_topo.density.design import Evaluation
+    from dolfinx_neural_topo.density.evaluation import Evaluation
 
 Array = NDArray[Any]
 
@@ -28,27 +28,13 @@ class Variables(Protocol):
         comm: Communicator of the problem.
         lower: Lower bound of `x`, scalar or shape of `x`, or None.
         upper: Upper bound of `x`, likewise.
-        canonical_index: Number, independent of the partition, of each entry of `x`; shape (len(x),), int64,
-            unique over all ranks.
-        cell_index: The same for the owned cells, the entries of `Evaluation.rho`.
-        num_solves: Linear (or Newton) solves of the state so far.
+        persistence: Optional, as `density.Persistence`: numbers that make checkpoints independent of the
+            partition, what changes in a run and is not in `x`, count and accuracy of solves.
     """
 
     comm: MPI.Comm
     lower: Any
     upper: Any
-
-    @property
-    def canonical_index(self) -> NDArray[np.int64]:
-        """See above."""
-
-    @property
-    def cell_index(self) -> NDArray[np.int64]:
-        """See above."""
-
-    @property
-    def num_solves(self) -> int:
-        """See above."""
 
     def initial(self) -> Array:
         """Return the start, a copy; shape (len(x),)."""
@@ -56,14 +42,25 @@ class Variables(Protocol):
     def evaluate(self, x: Array, gradient: bool = True) -> Evaluation:
         """Evaluate objective and constraints, and their gradients, at `x`. Note: Collective."""
 
+
+def persistence_of(variables: Variables) -> Any:
+    """Return the `persistence` of variables, or what stands for it. Note: Collective."""
+    return getattr(variables, "persistence", None) or _NoPersistence(variables)
+
+
+class _NoPersistence:
+    """Variables without a state of their own, numbered in the order of ranks."""
+
+    cells = None
+    num_solves = 0
+
+    def __init__(self, variables: Variables):
+        counts = variables.comm.allgather(len(variables.initial()))
+        self.entries = sum(counts[: variables.comm.rank]) + np.arange(counts[variables.comm.rank])
+
     def settle(self) -> bool:
-        """Solve as accurately as results must be; return whether that is a change. Note: Collective."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what changes in a run and is not in `x`: arrays the same on all ranks, JSON-able values."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` returned."""
+        """See `density.Persistence`."""
+        return False
 
 
 class Method(Protocol):

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo.optimize.method import Array, Method, Variables
+from dolfinx_neural_topo.optimize.method import Array, Method, Variables, persistence_of
 from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
 
 Function = Callable[[Array], SimpleNamespace]
@@ -62,7 +62,7 @@ class LibraryMethod(Method):
         """Start the library's thread. Note: Collective."""
         self.close()
         self._variables = variables
-        self._order = CanonicalOrder(variables.comm, variables.canonical_index)
+        self._order = CanonicalOrder(variables.comm, persistence_of(variables).entries)
         self._begin(np.array(variables.initial()))
 
     def _begin(self, x: Array) -> None:

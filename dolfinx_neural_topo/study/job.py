@@ -195,7 +195,7 @@ class StartingAt:
 
         Note: Collective.
         """
-        rho_design = built.design.design_from_logits(built.grid.to_cells(image))
+        rho_design = built.design.logits.apply(built.grid.to_cells(image))
         return cls(built.design, rho_design[built.domain.design])
 
     def initial(self) -> npt.NDArray[np.float64]:

@@ -195,7 +195,7 @@ def _judge(task: Task, outcome: Outcome, comm: MPI.Comm) -> dict[str, Any]:
         if outcome.built is None:
             clipped = np.clip(outcome.rho_design, _LOGIT_CLIP, 1.0 - _LOGIT_CLIP)
             logits = built.grid.to_cells(np.log(clipped / (1.0 - clipped)))
-            exact = built.design.rho_from_design(built.design.design_from_logits(logits))
+            exact = built.design.rho_from_design(built.design.logits.apply(logits))
         else:
             exact = built.grid.to_cells(outcome.rho)  # its volume is exact
         return {

@@ -11,7 +11,7 @@ from typing import Any
 from dolfinx_neural_topo.density.cone import ConeFilter
 from dolfinx_neural_topo.density.helmholtz import HelmholtzFilter
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
-from dolfinx_neural_topo.optimize.run import Run
+from dolfinx_neural_topo.optimize.record import Record
 from dolfinx_neural_topo.physics.functional import Sensitivity
 from dolfinx_neural_topo.physics.linear_solver import LinearSolver
 from dolfinx_neural_topo.physics.operator import Operator
@@ -128,22 +128,22 @@ def watching(watch: Stopwatch, *, torch: bool) -> Iterator[None]:
         replaced.append((owner, name, owner.__dict__[name]))
         setattr(owner, name, function)
 
-    run_timed, record = Run._timed, Run._record
+    record_timed, add = Record.timed, Record.add
 
     @contextmanager
-    def timed(run: Run, stage: str) -> Iterator[None]:
-        with run_timed(run, stage), watch.stage("optimizer") if stage == "method" else nullcontext():
+    def timed(record: Record, stage: str) -> Iterator[None]:
+        with record_timed(record, stage), watch.stage("optimizer") if stage == "method" else nullcontext():
             yield
 
-    def record_and_lap(run: Run, *args: Any) -> None:
-        record(run, *args)
+    def add_and_lap(record: Record, *args: Any) -> None:
+        add(record, *args)
         watch.lap()
 
     try:
         for owner, name, stage in (*_NUMERICS, *(_torch_stages() if torch else ())):
             replace(owner, name, watch.timed(stage, owner.__dict__[name]))
-        replace(Run, "_timed", timed)
-        replace(Run, "_record", record_and_lap)
+        replace(Record, "timed", timed)
+        replace(Record, "add", add_and_lap)
         yield
     finally:
         for owner, name, function in reversed(replaced):

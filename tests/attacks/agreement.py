@@ -41,7 +41,7 @@ def evaluated(gradient):
 
 def logits_evaluated(gradient):
     plate = Plate()
-    return plate.design().evaluate_logits(plate.full(), gradient)
+    return plate.design().logits.evaluate(plate.full(), gradient)
 
 
 def density_evaluated(gradient):

@@ -101,10 +101,10 @@ attack(
 
 def logits(make):
     plane = Plane()
-    return plane.design().evaluate_logits(make(plane.n))
+    return plane.design().logits.evaluate(make(plane.n))
 
 
-attack("Design.evaluate_logits", "logits", logits, ARRAYS)
+attack("Design.logits.evaluate", "logits", logits, ARRAYS)
 
 
 def from_logits(make):

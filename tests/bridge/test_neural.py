@@ -78,7 +78,7 @@ def test_taylor_to_the_weights(kind):
     neural = make_neural(kind, constraints=True)
     x = neural.initial()
     size = comm.allreduce(x.size)
-    direction = np.random.default_rng(2).standard_normal(size)[neural.canonical_index]
+    direction = np.random.default_rng(2).standard_normal(size)[neural.persistence.entries]
     base = neural.evaluate(x)
     trials = {t: neural.evaluate(x + t * direction, gradient=False) for t in (0.0, 2e-3, 1e-3, 5e-4)}
     steps = (2e-3, 1e-3, 5e-4)
@@ -96,8 +96,8 @@ def test_taylor_to_the_weights(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_serial_equals_parallel_and_ranks_agree_to_the_bit(kind):
     parallel, serial = make_neural(kind), make_neural(kind, on=MPI.COMM_SELF)
-    mine = parallel.canonical_index
-    assert np.array_equal(np.sort(np.concatenate(comm.allgather(mine))), serial.canonical_index)
+    mine = parallel.persistence.entries
+    assert np.array_equal(np.sort(np.concatenate(comm.allgather(mine))), serial.persistence.entries)
     np.testing.assert_array_equal(parallel.initial(), serial.initial()[mine])
     ours, theirs = parallel.evaluate(parallel.initial()), serial.evaluate(serial.initial())
     assert ours.value == pytest.approx(theirs.value, rel=1e-9)
@@ -114,7 +114,7 @@ def test_weights_are_flat_and_shared_with_the_network(dtype):
     network = neural.network
     x = neural.initial()
     assert x.dtype == (np.float32 if dtype == torch.float32 else np.float64)
-    mine = neural.canonical_index
+    mine = neural.persistence.entries
     whole = network.latent.numel() + network.kernel.numel()  # the frozen one is no variable
     assert comm.allreduce(x.size) == whole and abs(x.size - whole / comm.size) < 1
     storage = {p.untyped_storage().data_ptr() for p in (network.latent, network.kernel)}
@@ -142,7 +142,7 @@ def test_gradient_equals_that_of_a_plain_torch_loop():
             sum_gradients(comm, network)
         parameters = [p for p in network.parameters() if p.requires_grad]
         plain = np.concatenate([p.grad.numpy().ravel() for p in parameters])
-        np.testing.assert_allclose(gradient, plain[neural.canonical_index], rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(gradient, plain[neural.persistence.entries], rtol=1e-12, atol=1e-14)
 
 
 def test_float32_network_meets_the_volume_in_float64():
@@ -196,11 +196,11 @@ def test_replicas_that_drift_are_found():
 
 def test_continuation_stage_is_the_designs():
     neural = make_neural("pixels")
-    state = neural.state_dict()
+    state = neural.persistence.state_dict()
     neural.design.projection.beta = 24.0
-    neural.load_state_dict(state)
+    neural.persistence.load_state_dict(state)
     assert neural.design.projection.beta == 3.0
-    np.testing.assert_array_equal(neural.cell_index, neural.design.domain.canonical_index)
+    np.testing.assert_array_equal(neural.persistence.cells, neural.design.domain.canonical_index)
 
 
 class PlainImage(ImageNetwork):
@@ -246,10 +246,10 @@ def test_a_network_in_tiles_designs_as_the_whole_one_does(make):
     task = mbb_beam(23, 7, volume_fraction=0.5)
     (built, ours), (alone, theirs) = (tiled(make, task, on) for on in (comm, MPI.COMM_SELF))
     with built, alone:
-        place = np.argsort(theirs.canonical_index)[ours.canonical_index]
-        assert comm.allreduce(place.size) == theirs.canonical_index.size
+        place = np.argsort(theirs.persistence.entries)[ours.persistence.entries]
+        assert comm.allreduce(place.size) == theirs.persistence.entries.size
         np.testing.assert_array_equal(ours.initial(), theirs.initial()[place])
-        direction = np.random.default_rng(4).standard_normal(theirs.canonical_index.size)
+        direction = np.random.default_rng(4).standard_normal(theirs.persistence.entries.size)
         here, there = ours.initial() + 0.02 * direction[place], theirs.initial() + 0.02 * direction
         a, b = ours.evaluate(here), theirs.evaluate(there)
         assert a.value == pytest.approx(b.value, rel=1e-9)
@@ -315,10 +315,10 @@ def test_a_subclass_with_a_forward_of_its_own_is_replicated():
     network = Blurred((8, 12), dtype=torch.float64)
     mine = NeuralDesign(neural.design, network, neural.objective.transfer)
     size = sum(p.numel() for p in network.parameters())
-    indices = np.concatenate(comm.allgather(mine.canonical_index))
+    indices = np.concatenate(comm.allgather(mine.persistence.entries))
     assert np.array_equal(np.sort(indices), np.arange(size))
     x = mine.initial()
-    direction = np.random.default_rng(2).standard_normal(size)[mine.canonical_index]
+    direction = np.random.default_rng(2).standard_normal(size)[mine.persistence.entries]
     slope = comm.allreduce(mine.evaluate(x).gradient @ direction)
     value = {t: mine.evaluate(x + t * direction, gradient=False).value for t in (0, *STEPS)}
     assert (taylor_orders(value.__getitem__, slope, STEPS) > 1.9).all()

@@ -69,9 +69,9 @@ def test_gradients_from_logits_through_the_whole_chain(filter_name, projection, 
     design = make_design(rectangle(comm), filter_name, projection, constrain)
     domain = design.domain
     logits, direction = seeded(domain, 1, -3.0, 3.0), seeded(domain, 2, -1.0, 1.0)
-    base = design.evaluate_logits(logits)
+    base = design.logits.evaluate(logits)
     trials = {
-        t: design.evaluate_logits(logits + t * direction, gradient=False) for t in (0.0, 4e-3, 2e-3, 1e-3)
+        t: design.logits.evaluate(logits + t * direction, gradient=False) for t in (0.0, 4e-3, 2e-3, 1e-3)
     }
     assert trials[0.0].gradient is None and trials[0.0].constraint_gradients is None
     steps = (4e-3, 2e-3, 1e-3)
@@ -128,7 +128,7 @@ def test_initial_density_is_constant_and_allowed(filter_name, projection, constr
 
 def test_robust_objective_is_the_worst_of_three():
     design = make_design(rectangle(comm), "cone", "robust", "physical")
-    evaluation = design.evaluate_logits(seeded(design.domain, 1, -3.0, 3.0))
+    evaluation = design.logits.evaluate(seeded(design.domain, 1, -3.0, 3.0))
     filtered = design.filter.apply(evaluation.rho_design)
     values = [design.functional.value(p.apply(filtered)) for p in design.projection.realizations]
     assert evaluation.value == max(values)
@@ -173,7 +173,7 @@ def test_half_of_a_symmetric_structure_has_the_objective_of_the_whole():
             design = Design(Compliance(state), domain, filter=ConeFilter(domain, 2.5))
             x = np.abs(domain.midpoints[:, 0] - 6.0)
             logits = np.sin(1.3 * x) + np.cos(0.9 * domain.midpoints[:, 1] + x)
-            evaluation = design.evaluate_logits(logits)
+            evaluation = design.logits.evaluate(logits)
             left = domain.midpoints[:, 0] < 6.0
             weight = np.where(left, np.sin(domain.midpoints[:, 0]), 0.0)
             results.append((evaluation.value, evaluation.volume, dot(domain, weight, evaluation.gradient)))
@@ -187,17 +187,17 @@ def test_half_of_a_symmetric_structure_has_the_objective_of_the_whole():
 def test_continuation_stage_is_restored():
     design = make_design(rectangle(comm), "none", "projected", "physical")
     logits = seeded(design.domain, 1, -2.0, 2.0)
-    before, state = design.evaluate_logits(logits, gradient=False).value, design.state_dict()
+    before, state = design.logits.evaluate(logits, gradient=False).value, design.persistence.state_dict()
     design.projection.beta = 12.0
-    assert design.evaluate_logits(logits, gradient=False).value != before
-    design.load_state_dict(state)
-    assert design.evaluate_logits(logits, gradient=False).value == before
+    assert design.logits.evaluate(logits, gradient=False).value != before
+    design.persistence.load_state_dict(state)
+    assert design.logits.evaluate(logits, gradient=False).value == before
     with pytest.raises(InputError, match="does not fit projection"):
-        design.load_state_dict({"beta": None})
+        design.persistence.load_state_dict({"beta": None})
     plain = make_design(rectangle(comm), "none", "plain", "physical")
-    assert plain.state_dict() == {"beta": None}
+    assert plain.persistence.state_dict() == {"beta": None}
     with pytest.raises(InputError, match="does not fit projection"):
-        plain.load_state_dict(state)
+        plain.persistence.load_state_dict(state)
 
 
 def test_arguments_that_do_not_fit():
@@ -223,7 +223,7 @@ def test_serial_equals_parallel(kind, projection):
         design = Design(
             Polynomial(domain), domain, filter=ConeFilter(domain, 1.7), projection=PROJECTIONS[projection]()
         )
-        evaluation = design.evaluate_logits(seeded(domain, 1, -3.0, 3.0))
+        evaluation = design.logits.evaluate(seeded(domain, 1, -3.0, 3.0))
         fields = [evaluation.gradient, evaluation.rho_design, evaluation.rho]
         results.append((evaluation, [gathered(domain, field) for field in fields]))
         if each is comm and comm.size > 3 and kind == "squares":
@@ -253,7 +253,7 @@ def test_serial_equals_parallel_with_elasticity(kind):
         L = ufl.TestFunction(V)[1] * ufl.dx
         with StateProblem((a, L), rho, bcs=bcs, petsc_options_prefix="hang_") as state:
             design = Design(Compliance(state), domain, filter=ConeFilter(domain, 1.7))
-            evaluation = design.evaluate_logits(seeded(domain, 1, -3.0, 3.0))
+            evaluation = design.logits.evaluate(seeded(domain, 1, -3.0, 3.0))
         results.append((evaluation.value, gathered(domain, evaluation.gradient)))
     (value, gradient), (expected_value, expected) = results
     assert value == pytest.approx(expected_value, rel=1e-9)
@@ -281,9 +281,9 @@ def test_all_material_is_allowed_where_a_functional_limits_it():
     evaluation = design.evaluate(x)
     assert evaluation.value == pytest.approx(96.0) and abs(evaluation.constraints[0]) < 1e-12
     with pytest.raises(InputError, match=r'way out: Design\(..., volume="at most"\)'):
-        design.evaluate_logits(np.zeros(domain.num_owned_cells))
+        design.logits.evaluate(np.zeros(domain.num_owned_cells))
     lean = Design(Compact(domain), domain, volume="at most")
-    assert lean.evaluate_logits(np.zeros(domain.num_owned_cells)).volume == pytest.approx(0.953, abs=1e-3)
+    assert lean.logits.evaluate(np.zeros(domain.num_owned_cells)).volume == pytest.approx(0.953, abs=1e-3)
     with pytest.raises(InputError, match='volume must be "exactly" or "at most"'):
         Design(Compact(domain), domain, volume="less")
 
@@ -292,4 +292,4 @@ def test_a_functional_that_has_value_and_gradient_only():
     domain = make_domain(rectangle(comm))
     design = Design(Compact(domain), domain, constraints=[(Compact(domain), 50.0)])
     assert design.evaluate(design.initial()).value == pytest.approx(48.0)
-    assert design.num_solves == 0 and not design.settle()
+    assert design.persistence.num_solves == 0 and not design.persistence.settle()

@@ -175,11 +175,11 @@ def test_chain_holds_the_volume_of_what_is_made(stage, projection, constrain):
         constraints=[(Polynomial(domain, seed=10), 5.0)],
     )
     logits, change = seeded(domain, 1, -3.0, 3.0), seeded(domain, 2, -1.0, 1.0)
-    base = design.evaluate_logits(logits)
+    base = design.logits.evaluate(logits)
     held = base.rho if constrain == "physical" else base.rho_design
     assert design.volume(held) == pytest.approx(0.4, rel=1e-12)
     steps = (1e-4, 5e-5, 2.5e-5)
-    trials = {t: design.evaluate_logits(logits + t * change, gradient=False) for t in (0.0, *steps)}
+    trials = {t: design.logits.evaluate(logits + t * change, gradient=False) for t in (0.0, *steps)}
     assert (taylor_orders(lambda t: trials[t].value, dot(domain, base.gradient, change), steps) > 1.9).all()
     x = design.initial()
     assert abs(design.evaluate(x).constraints[0]) < 1e-12

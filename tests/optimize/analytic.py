@@ -27,7 +27,7 @@ class Bars:
         self.cost = (0.2 + np.random.default_rng(5).random(n)) ** 3
         self.fail_at, self.fail = set(fail_at), fail
         self.num_solves = 0
-        self.canonical_index = self.cell_index = self.index
+        self.persistence, self.entries, self.cells = self, self.index, self.index
 
     def initial(self):
         return np.full(len(self.index), self.fraction)
@@ -80,7 +80,8 @@ class Valley:
 
     def __init__(self, n=12, comm=MPI.COMM_WORLD, dtype=np.float64):
         self.comm, self.n, self.dtype = comm, n, dtype
-        self.index = self.canonical_index = self.cell_index = split(n, comm)
+        self.index = self.entries = self.cells = split(n, comm)
+        self.persistence = self
         self.num_solves = 0
 
     def initial(self):
@@ -99,7 +100,7 @@ class Valley:
         slope[:-1] = -400 * a * (b - a**2) - 2 * (1 - a)
         slope[1:] += 200 * (b - a**2)
         value = float(np.sum(100 * (b - a**2) ** 2 + (1 - a) ** 2))
-        rho = whole[self.cell_index]
+        rho = whole[self.index]
         gradient = slope[self.index].astype(self.dtype)
         return Evaluation(value, gradient, np.empty(0), np.empty((0, len(x))), rho, rho, 0.5)
 

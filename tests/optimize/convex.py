@@ -1,6 +1,7 @@
 """Unconstrained problems with known optima, on one rank or split over all."""
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class Smooth:
         self.function, self.dtype = function, dtype
         self.start = np.asarray(start, dtype=float)
         self.mine = slice(comm.rank, None, comm.size)
-        self.canonical_index = np.arange(len(self.start))[self.mine]
+        self.persistence = SimpleNamespace(entries=np.arange(len(self.start))[self.mine])
 
     def initial(self):
         return self.start[self.mine].astype(self.dtype)

@@ -31,7 +31,7 @@ class Projection(Valley):
         error = whole - self.target
         return Evaluation(
             0.5 * error @ error, error[self.index].astype(self.dtype), g, rows.astype(self.dtype),
-            whole[self.cell_index], whole[self.cell_index], 0.5,
+            whole[self.index], whole[self.index], 0.5,
         )  # fmt: skip
 
     def optimum(self):

@@ -31,20 +31,15 @@ METHODS = [MMA, GCMMA]
 class Whole:
     """Variables from a function of the whole vector: value, gradient, constraints g <= 0, their gradients."""
 
-    num_solves = 0
-
     def __init__(self, function, start, lower, upper, comm=MPI.COMM_WORLD):
         self.function, self.start, self.comm = function, np.array(start, dtype=float), comm
-        self.index = self.canonical_index = self.cell_index = split(len(start), comm)
+        self.index = split(len(start), comm)
         self.lower, self.upper = (
             np.full(len(start), bound, dtype=float)[self.index] for bound in (lower, upper)
         )
 
     def initial(self):
         return self.start[self.index]
-
-    def settle(self):
-        return False
 
     def whole(self, x):
         result = np.zeros(len(self.start))

@@ -129,8 +129,8 @@ def test_any_split_finds_the_same(design):
         assert two.objective == pytest.approx(one.objective, rel=1e-6)
     assert [each.objective for each in split.found[:4]] == [each.objective for each in serial.found[:4]]
     whole = np.empty_like(serial.rho)
-    whole[alone.cell_index] = serial.rho
-    np.testing.assert_allclose(split.rho, whole[design.cell_index], atol=1e-4)
+    whole[alone.domain.canonical_index] = serial.rho
+    np.testing.assert_allclose(split.rho, whole[design.domain.canonical_index], atol=1e-4)
     alone.functional.state.destroy()
 
 

@@ -12,7 +12,7 @@ from petsc4py import PETSc
 
 from dolfinx_neural_topo.cli.main import main
 from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.optimize.run import Run
+from dolfinx_neural_topo.optimize.record import Record
 from dolfinx_neural_topo.physics.linear_solver import LinearSolver
 from dolfinx_neural_topo.physics.operator import Operator
 from dolfinx_neural_topo.study import stopwatch
@@ -78,11 +78,11 @@ def test_every_second_is_counted_once(clock):
 
 
 def test_nothing_stays_replaced():
-    before = (Operator.assemble, LinearSolver.solve, Run._timed, Run._record)
+    before = (Operator.assemble, LinearSolver.solve, Record.timed, Record.add)
     with pytest.raises(ValueError, match="broken"), watching(Stopwatch(), torch=True):
         assert Operator.assemble is not before[0]
         raise ValueError("broken")
-    assert (Operator.assemble, LinearSolver.solve, Run._timed, Run._record) == before
+    assert (Operator.assemble, LinearSolver.solve, Record.timed, Record.add) == before
 
 
 @pytest.mark.parametrize(

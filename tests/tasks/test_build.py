@@ -87,7 +87,7 @@ def test_both_kinds_of_volume():
     volumes = {}
     for constrain in ("design", "physical"):
         with build(task, comm, constrain=constrain) as built:
-            rho_design = built.design.design_from_logits(built.grid.to_cells(logits))
+            rho_design = built.design.logits.apply(built.grid.to_cells(logits))
             image = built.grid.to_image(rho_design)
             volumes[constrain] = (image.mean(), built.design.volume(built.design.rho_from_design(rho_design)))
     assert volumes["design"][0] == pytest.approx(0.5, abs=1e-12)

@@ -21,7 +21,7 @@ comm = MPI.COMM_WORLD
 
 def evaluate(built, logits):
     """Compliance, its gradient by logits as an image, and the density as an image, for logits as an image."""
-    evaluation = built.design.evaluate_logits(built.grid.to_cells(logits))
+    evaluation = built.design.logits.evaluate(built.grid.to_cells(logits))
     return evaluation.value, built.grid.sum_cells(evaluation.gradient), built.grid.to_image(evaluation.rho)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
-from dolfinx_neural_topo.density import ConeFilter, Design, DesignDomain
+from dolfinx_neural_topo.density import ConeFilter, Design, DesignDomain, Identity
 from dolfinx_neural_topo.density.cut import cut
 from dolfinx_neural_topo.density.length_scale import LengthScale, length_scale
 from dolfinx_neural_topo.density.projection import ThreeFieldProjection
@@ -153,7 +153,7 @@ class _Stage:
         self.radius = getattr(self.filter, "radius", None)
         self.widths = min_member, min_gap
         self.width = _cell(self.domain) * _BAR if min_member is None else min_member
-        self.solves = -self.design.num_solves
+        self.solves = -self.design.persistence.num_solves
         self.evaluations = 0
         self.history: list[float] = []
         self.candidates: list[tuple[bool, float, float, Result, Array]] = []
@@ -162,7 +162,7 @@ class _Stage:
         """Sharpen from a design, cut, and check the cut."""
         self.projection.beta = betas[0]
         inside = np.clip(rho_design, _CLIP, 1.0 - _CLIP)
-        start = self.design.design_from_logits(np.log(inside / (1.0 - inside)))
+        start = self.design.logits.apply(np.log(inside / (1.0 - inside)))
         starts = [0, *accumulate(counts[:-1])]
         self.best = minimize(
             StartingAt(self.design, start[self.domain.design]),
@@ -245,7 +245,7 @@ class _Stage:
             rho_design=result.rho_design,
             radius=self.radius,
             evaluations=self.evaluations,
-            solves=self.solves + self.design.num_solves,
+            solves=self.solves + self.design.persistence.num_solves,
             history=tuple(self.history),
             reason=self._reason(count, carries, value, projected, (member, gap)),
         )
@@ -274,7 +274,7 @@ def _filter(design: Design, min_member: float | None, min_gap: float | None) -> 
     domain, cell = design.domain, _cell(design.domain)
     if min_member is None and min_gap is None:
         own = design.filter
-        return (ConeFilter(domain, _DEFAULT_RADIUS * cell) if own is None else own), DELTA
+        return (ConeFilter(domain, _DEFAULT_RADIUS * cell) if isinstance(own, Identity) else own), DELTA
     scale: LengthScale = length_scale(min_member, min_gap, domain.mesh.topology.dim)
     for name, width in (("min_member", min_member), ("min_gap", min_gap)):
         if width is not None and width < _LEAST_WIDTH * cell * (1.0 - 1e-9):

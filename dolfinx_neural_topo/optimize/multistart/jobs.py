@@ -8,7 +8,7 @@ from dataclasses import replace
 from dolfinx_neural_topo.errors import SolverError
 from dolfinx_neural_topo.optimize.continuation import Continuation
 from dolfinx_neural_topo.optimize.loop import minimize
-from dolfinx_neural_topo.optimize.method import Array, Variables
+from dolfinx_neural_topo.optimize.method import Array, Variables, persistence_of
 from dolfinx_neural_topo.optimize.mma import MMA
 from dolfinx_neural_topo.optimize.multistart.display import Display
 from dolfinx_neural_topo.optimize.multistart.found import Found
@@ -88,7 +88,7 @@ def start(
 
 
 def _order(variables: Variables) -> CanonicalOrder:
-    return CanonicalOrder(variables.comm, variables.canonical_index)
+    return CanonicalOrder(variables.comm, persistence_of(variables).entries)
 
 
 def promote(levels: Levels, before: Found, promotion: Round, display: Display) -> Found:

@@ -67,7 +67,7 @@ class Levels:
                 "or box: a function of a communicator that returns the mesh and ever coarser ones"
             )
         self.transfer = _transfer(design, self._grid)
-        self.order = CanonicalOrder(design.comm, design.canonical_index)
+        self.order = CanonicalOrder(design.comm, design.persistence.entries)
         self._made: list[Any] = []
         self._designs, self._weights = [design], [1.0]
         self._penalties = [_penalty(design.functional)]
@@ -126,7 +126,7 @@ class Levels:
         design = self._designs[0]
         if design.domain.weight is not None or getattr(design.filter, "void_beyond", None) is not None:
             return None  # of this mesh
-        cells = CanonicalOrder(self.comm, design.cell_index)
+        cells = CanonicalOrder(self.comm, design.domain.canonical_index)
         midpoints = np.column_stack([cells.allgather(column) for column in design.domain.midpoints.T])
         solid, void = cells.allgather(design.domain.solid), cells.allgather(design.domain.void)
         functional, error, same = None, None, False

@@ -45,7 +45,7 @@ def _pixels(design: Design, transfer: Any, starts: Starts, seed: int) -> tuple[V
     network = MultiresolutionLogits(transfer.shape, levels=4, seed=seed)
     network.distribute(transfer.tiles)
     image = network().detach().numpy().astype(np.float64)
-    rho_design = design.design_from_logits(transfer.apply(image))
+    rho_design = design.logits.apply(transfer.apply(image))
     return StartingAt(design, rho_design[design.domain.design]), MMA()
 
 
