@@ -40,8 +40,6 @@ class Design:
         chain: All stages in order.
         constraints: Pairs (functional, bound), each held as functional / bound - 1 <= 0.
         volume_is_a_choice: Whether logits may use less than the volume allowed.
-        logits: The design as a function of logits.
-        persistence: What a run needs beside values: numbers of the entries of x, stage, cost.
         lower: Lower bound of x.
         upper: Upper bound of x.
 
@@ -105,8 +103,17 @@ class Design:
         self.chain = Chain([self.filter, *manufacturing, self.projection])
         self._unprojected = Chain([self.filter, *manufacturing])
         self._volume = chain_volume(domain, self.chain if constrain == "physical" else Chain([]))
-        self.logits = Logits(self, self._volume, at_most=self.volume_is_a_choice)
-        self.persistence = Persistence(self, domain.canonical_index[domain.design])
+        self._sigmoid = VolumeConstrainedSigmoid(domain, volume=self._volume, at_most=self.volume_is_a_choice)
+
+    @property
+    def logits(self) -> Logits:
+        """The design as a function of logits."""
+        return Logits(self, self._sigmoid)
+
+    @property
+    def persistence(self) -> Persistence:
+        """What a run needs beside values: numbers of the entries of x, stage, cost."""
+        return Persistence(self, self.domain.canonical_index[self.domain.design])
 
     def on(self, functional, domain: DesignDomain) -> Design:
         """Return a design with the same stages, without further constraints, on another domain.

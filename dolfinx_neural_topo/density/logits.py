@@ -9,7 +9,6 @@ import numpy as np
 
 from dolfinx_neural_topo.density.evaluation import Evaluation
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
-from dolfinx_neural_topo.density.volume import Volume
 from dolfinx_neural_topo.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,16 +22,13 @@ class Logits:
 
     Args:
         design: The design.
-        volume: What is held.
-        at_most: Whether less of it may be used.
+        sigmoid: Gives their density the volume allowed.
 
     Note: Collective, as are all methods.
     """
 
-    def __init__(self, design: Design, volume: Volume, *, at_most: bool):
-        self._design = design
-        self._no_choice = not at_most and design.domain.volume_fraction == 1.0
-        self._sigmoid = VolumeConstrainedSigmoid(design.domain, volume=volume, at_most=at_most)
+    def __init__(self, design: Design, sigmoid: VolumeConstrainedSigmoid):
+        self._design, self._sigmoid = design, sigmoid
 
     def apply(self, logits: np.ndarray) -> np.ndarray:
         """Map owned logits to rho_design with the volume allowed (see `VolumeConstrainedSigmoid`).
@@ -40,7 +36,7 @@ class Logits:
         Raises:
             InputError: The volume is to be met exactly, and is that of all cells, which leaves no choice.
         """
-        if self._no_choice:
+        if not self._design.volume_is_a_choice and self._design.domain.volume_fraction == 1.0:
             raise InputError(
                 "volume_fraction 1, met exactly, leaves logits no choice; way out: Design(..., "
                 'volume="at most"), or a smaller fraction'

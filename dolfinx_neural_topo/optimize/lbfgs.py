@@ -61,10 +61,10 @@ class _Curvature:
         self.gradient_products = np.zeros(2 * memory + 1)  # of all rows with g
         self.count = 0
 
-    @property
-    def last_step(self) -> Array:
-        """The step of the pair stored last, shape (n,)."""
-        return self.vectors[2 * ((self.count - 1) % self.memory) + 1]
+    def longest_step(self) -> float:
+        """Length of the longest step of the pairs that are kept. Note: Collective."""
+        steps = self.vectors[1 : 2 * min(self.count, self.memory) : 2]
+        return math.sqrt(max(sum_replicated(self.comm, [_dot(step, step) for step in steps])))
 
     def clear(self) -> None:
         """Forget all pairs; the storage is overwritten as new ones come."""
@@ -243,10 +243,9 @@ class LBFGS(Method):
             self._steepest_descent()
 
     def _forget(self) -> None:
-        """Forget all pairs but the length of the last step, by which the next search begins."""
+        """Forget all pairs but how long their steps were: so long is the first one of the next search."""
         if self._curvature.count:
-            step = self._curvature.last_step
-            self._length = min(1.0, math.sqrt(self._product(step, step)))
+            self._length = min(1.0, self._curvature.longest_step())
         self._curvature.clear()
 
     def objective_changed(self) -> None:

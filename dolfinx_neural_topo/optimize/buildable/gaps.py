@@ -31,7 +31,7 @@ class OpenGaps(Design):
     def __init__(self, functional: Any, domain: DesignDomain, **options: Any):
         super().__init__(functional, domain, **options)
         self._blueprint = self._volume
-        dilated = Chain([self.filter, *self.manufacturing, self.projection.dilated])
+        dilated = Chain([self.filter, *self.manufacturing, options["projection"].dilated])
         self._volume = self._dilated = _Scaled(ChainVolume(domain, dilated))
 
     def follow(self, step: Any) -> None:
