@@ -11,6 +11,8 @@ import ufl
 from dolfinx import fem, mesh
 from dolfinx.io import XDMFFile
 from mpi4py import MPI
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from dolfinx_neural_topo import io
 from dolfinx_neural_topo.errors import InputError
@@ -275,7 +277,7 @@ def test_owned_values_become_a_function():
 @pytest.mark.parametrize("binary", [True, False])
 def test_surface_is_watertight(kind, mirror, binary):
     law = (lambda x: 1.0 * (wavy(x) > 0.5)) if binary else wavy
-    surface = io.closed_surface(density_on(box(kind, (12, 9, 8)), law), mirror=mirror)
+    surface = io.closed_surface(density_on(box(kind), law), level=0.5, mirror=mirror)
     if comm.rank == 0:
         assert len(surface.triangles) > 500
         assert surface.is_watertight
@@ -298,6 +300,35 @@ def test_surface_of_a_slanted_half_has_half_the_volume(kind):
     if comm.rank == 0:
         assert surface.is_watertight
         assert surface.volume == pytest.approx(1.0, rel=0.02)
+
+
+def bars(x):
+    """Two bars, one cell thick at 10 x 10 x 10 cells of a box of 2 x 1 x 1, joined by one cell."""
+    a = (np.abs(x[1] - 0.25) < 0.05) & (np.abs(x[2] - 0.45) < 0.05)
+    b = (np.abs(x[0] - 0.3) < 0.1) & (np.abs(x[2] - 0.45) < 0.05)
+    return 1.0 * (a | b)
+
+
+@pytest.mark.parametrize("mirror", [(), ((1, 0.0),)])
+def test_bars_one_cell_thick_stay_whole(mirror):
+    """In one piece, with the volume of the cells; at the level of one half they would lose a third."""
+    domain = box(BOXES[0], (10, 10, 10))
+    surface, half = (
+        io.closed_surface(density_on(domain, bars), level=level, mirror=mirror) for level in (None, 0.5)
+    )
+    if comm.rank == 0:
+        assert surface.is_watertight
+        exact = (1 + len(mirror)) * 19 * 0.2 * 0.1 * 0.1
+        assert surface.volume == pytest.approx(exact, rel=0.01)
+        assert half.volume < 0.75 * exact
+        edges = surface.triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).T
+        graph = coo_array((np.ones(edges.shape[1]), edges), shape=2 * (len(surface.points),))
+        assert connected_components(graph, directed=False)[0] == 1
+
+
+def test_a_grey_design_has_no_surface_of_its_volume():
+    with pytest.raises(InputError, match="nearly solid and void"):
+        io.closed_surface(density_on(box(BOXES[0]), lambda x: 0.4))
 
 
 def test_an_open_surface_is_not_called_watertight():
@@ -337,4 +368,4 @@ def test_stl_is_watertight_after_rounding_to_its_floats(folder):
 
 def test_stl_of_nothing_is_refused(folder):
     with pytest.raises((InputError, RuntimeError), match="lower the level"):
-        io.write_stl(folder / "part.stl", density_on(box(BOXES[0]), lambda x: 0.1))
+        io.write_stl(folder / "part.stl", density_on(box(BOXES[0]), lambda x: 0.1), level=0.5)

@@ -20,7 +20,7 @@ def write_stl(
     path: str | Path,
     density: fem.Function,
     *,
-    level: float = 0.5,
+    level: float | None = None,
     mirror: Sequence[tuple[int, float]] = (),
 ) -> Surface | None:
     """Write the closed surface of a three-dimensional design as binary STL.
@@ -30,14 +30,15 @@ def write_stl(
     Args:
         path: File to write; its folder is made.
         density: Scalar DG0 function on tetrahedra or hexahedra, dimensionless, in [0, 1].
-        level: Density of the surface, in (0, 1).
+        level: Density of the surface, in (0, 1); by default that which encloses the design's material.
         mirror: Symmetry planes as (axis, position) at which the design is completed.
 
     Returns:
         The surface on rank 0 (points in the mesh's length unit); None on the other ranks.
 
     Raises:
-        InputError: Wrong kind of function or mesh, `level` outside (0, 1), or no material above the level.
+        InputError: Wrong kind of function or mesh, `level` outside (0, 1), no material above the
+            level, or so much grey that no level encloses the material.
 
     Note: Collective.
     """

@@ -1,9 +1,10 @@
 """The surface of a three-dimensional design: the isosurface of its density, closed at the domain's edge.
 
-The density is averaged to the cell corners and taken linear on tetrahedra (a hexahedron is split into twelve
-around its centre). The part of the domain where it exceeds the level is bounded by the isosurface and by the
-covered part of the domain's boundary; both are cut along the same edges, which makes the whole watertight by
-construction.
+Each cell is split at the midpoints of its edges and faces and at its centre (a hexahedron into 48 tetrahedra,
+a tetrahedron into 24). At each of these points the density is the mean of the cells around it, and linear
+between them: cells that share a face stay joined, however thin the member. The part of the domain where it
+exceeds the level is bounded by the isosurface and by the covered part of the domain's boundary; both are cut
+along the same edges, which makes the whole watertight by construction.
 """
 
 from __future__ import annotations
@@ -12,22 +13,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from dolfinx import fem, la
-from dolfinx import mesh as dmesh
+from dolfinx import fem
+from mpi4py import MPI
 
-from dolfinx_neural_topo._dolfinx import geometry_nodes
 from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.io._midpoints import Points, boundary_triangles, midpoints, tetrahedra
 from dolfinx_neural_topo.io._ranks import gather_rows
-from dolfinx_neural_topo.io.gather import CORNERS, corner_nodes, global_nodes, values_by_cell
+from dolfinx_neural_topo.io.gather import values_by_cell
 
-# faces of a hexahedron in VTK's corner order, each going round
-_HEXAHEDRON_FACES = np.array(
-    [(0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7)], dtype=np.int64
-)
-# an intersection keeps this distance from the ends of its edge (relative to the edge): corner values often
-# equal the level exactly, and points that coincide in the 32-bit floats of an STL file would tear the surface
-# open
-_EDGE_MARGIN = 0.05
+# an intersection keeps this distance from the ends of its edge (relative to the edge): densities often equal
+# the level exactly, and points that coincide in the 32-bit floats of an STL file would tear the surface open
+_EDGE_MARGIN = 0.01
+_HALVINGS = 10  # of the interval of levels in which that of the right volume is looked for
+_SMALL = 1e-9  # rounding of a sum of volumes
+_GREY = 0.05  # by how much the volume of the surface may exceed the material
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class _Corners:
-    """Points between which edges run: numbers all ranks agree on, coordinates, density minus level."""
+    """Points with density minus level."""
 
     number: np.ndarray
     x: np.ndarray
@@ -69,13 +68,15 @@ class _Corners:
 
 
 def closed_surface(
-    density: fem.Function, *, level: float = 0.5, mirror: Sequence[tuple[int, float]] = ()
+    density: fem.Function, *, level: float | None = None, mirror: Sequence[tuple[int, float]] = ()
 ) -> Surface | None:
     """Compute the closed surface of the part of the domain where the density exceeds `level`.
 
     Args:
         density: Scalar DG0 function on a mesh of tetrahedra or hexahedra; dimensionless, in [0, 1].
-        level: Density of the surface, in (0, 1).
+        level: Density of the surface, in (0, 1). By default that at which the surface encloses as much as the
+            design has material: smoothing thins no member of a design of solid and void. What it encloses is
+            `Surface.volume`.
         mirror: Symmetry planes as (axis, position), one after the other: the design is completed there, and
             material that meets the plane is joined to its mirror image instead of being closed.
 
@@ -83,7 +84,8 @@ def closed_surface(
         The surface on rank 0; None on the other ranks.
 
     Raises:
-        InputError: Wrong kind of function or mesh, or `level` outside (0, 1).
+        InputError: Wrong kind of function or mesh, `level` outside (0, 1), or so much grey that no surface
+            encloses what the design has of material.
 
     Note: Collective. Only triangles travel, never the mesh.
     """
@@ -91,15 +93,15 @@ def closed_surface(
     name = mesh.topology.cell_name()
     if name not in ("tetrahedron", "hexahedron"):
         raise InputError(f"density must live on tetrahedra or hexahedra to have a surface, got {name} cells")
-    if not 0.0 < level < 1.0:
+    if level is not None and not 0.0 < level < 1.0:
         raise InputError(f"level must lie in (0, 1), got {level}")
-    corners, cells = _corner_density(density, level)
-    boundary, inside = _boundary_triangles(mesh, corners, mirror)
-    if name == "hexahedron":
-        corners, cells = _split_hexahedra(mesh, corners, cells)
-    keys, points = _join(_isosurface(corners, cells), _caps(corners, boundary, inside))
+    points = midpoints(density)
+    level = _level_of_material(mesh.comm, points, values_by_cell(density)) if level is None else level
+    corners = _Corners(points.number, points.x, points.rho - level)
+    parts = [part for cells in tetrahedra(points, level) for part in _isosurface(corners, cells)]
+    keys, x = _join(parts, _caps(corners, *boundary_triangles(mesh, points, mirror)))
     gathered_keys = gather_rows(mesh.comm, keys)
-    gathered_points = gather_rows(mesh.comm, points)
+    gathered_points = gather_rows(mesh.comm, x)
     if gathered_keys is None or gathered_points is None:
         return None
     _, first, vertex = np.unique(gathered_keys.reshape(-1, 2), axis=0, return_index=True, return_inverse=True)
@@ -109,78 +111,53 @@ def closed_surface(
     return surface
 
 
-def _corner_density(density: fem.Function, level: float) -> tuple[_Corners, np.ndarray]:
-    """Average the density of the adjacent cells at each corner; return corners and cells of this rank."""
-    mesh = density.function_space.mesh
-    cells = corner_nodes(mesh)
-    values = values_by_cell(density)
-    space = fem.functionspace(mesh, ("Lagrange", 1))
-    dofs = space.dofmap.list[: len(cells)][:, list(CORNERS[mesh.topology.cell_name()])]
-    total, count = fem.Function(space), fem.Function(space)
-    np.add.at(total.x.array, dofs, values[:, None])
-    np.add.at(count.x.array, dofs, 1.0)
-    for function in (total, count):  # cells of other ranks around a shared corner add their part
-        function.x.scatter_reverse(la.InsertMode.add)
-        function.x.scatter_forward()
-    phi = np.zeros(len(mesh.geometry.x))
-    phi[cells] = np.real(total.x.array[dofs]) / np.real(count.x.array[dofs]) - level
-    return _Corners(global_nodes(mesh), mesh.geometry.x, phi), cells
+def _level_of_material(comm: MPI.Comm, points: Points, values: np.ndarray) -> float:
+    """Return the level, to 1/1024, whose surface encloses the volume of the material. Note: Collective."""
+    sizes = np.concatenate([np.zeros(0), *(_volumes(points.x[t]) for t in tetrahedra(points))])
+    per_cell = sizes.reshape(len(values), -1).sum(axis=1) if len(values) else np.zeros(0)
+    material = comm.allreduce(float(per_cell @ values))
+
+    def enclosed(level: float) -> float:
+        crossed = 0.0
+        for cells in tetrahedra(points, level):
+            crossed += float(_volumes(points.x[cells]) @ _solid_part(points.rho[cells] - level))
+        rho = points.rho[np.hstack([places[: points.owned] for places in points.of_cells])]
+        return comm.allreduce(crossed + float(per_cell[rho.min(axis=1, initial=1.0) >= level].sum()))
+
+    low, high, found = 0.0, 1.0, 0.0
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        volume = enclosed(middle)
+        if volume >= (1.0 - _SMALL) * material:
+            low, found = middle, volume
+        else:
+            high = middle
+    if not 0.0 < found <= (1.0 + _GREY) * material:
+        raise InputError(
+            "density must be nearly solid and void to have a surface that encloses its material, got volume "
+            f"{material:.4g} and no surface below {found:.4g}; make the design buildable, or give level"
+        )
+    return low
 
 
-def _split_hexahedra(mesh: dmesh.Mesh, corners: _Corners, cells: np.ndarray) -> tuple[_Corners, np.ndarray]:
-    """Split each hexahedron into twelve tetrahedra: two a face, and the centre."""
-    first_cell = mesh.topology.index_map(3).local_range[0]
-    first_number = mesh.geometry.index_map().size_global
-    centre = len(corners.x) + np.arange(len(cells))
-    extended = _Corners(
-        np.concatenate([corners.number, first_number + first_cell + np.arange(len(cells))]),
-        np.concatenate([corners.x, corners.x[cells].mean(axis=1)]),
-        np.concatenate([corners.phi, corners.phi[cells].mean(axis=1)]),
+def _volumes(x: np.ndarray) -> np.ndarray:
+    """Volumes of tetrahedra with corners x, shape (n, 4, 3)."""
+    return np.abs(np.linalg.det(x[:, 1:] - x[:, :1])) / 6.0
+
+
+def _solid_part(phi: np.ndarray) -> np.ndarray:
+    """Part of each tetrahedron in which phi, linear with values of shape (n, 4), is positive."""
+    phi = -np.sort(-phi, axis=1)
+    solid = (phi >= 0.0).sum(axis=1)
+    difference = phi[:, :, None] - phi[:, None, :]
+    t = np.clip(
+        phi[:, :, None] / np.where(difference == 0.0, 1.0, difference), _EDGE_MARGIN, 1.0 - _EDGE_MARGIN
     )
-    faces = _split_quadrilaterals(cells[:, _HEXAHEDRON_FACES].reshape(-1, 4), corners.number)
-    apex = np.repeat(centre, 12)[:, None]
-    return extended, np.hstack([faces, apex])
-
-
-def _split_quadrilaterals(quadrilaterals: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """Cut along the diagonal at the corner of lowest number, the same from both sides and on all ranks."""
-    start = np.argmin(number[quadrilaterals], axis=1)
-    rows = np.arange(len(quadrilaterals))[:, None]
-    turned = quadrilaterals[rows, (start[:, None] + np.arange(4)) % 4]
-    return np.stack([turned[:, [0, 1, 2]], turned[:, [0, 2, 3]]], axis=1).reshape(-1, 3)
-
-
-def _boundary_triangles(
-    mesh: dmesh.Mesh, corners: _Corners, mirror: Sequence[tuple[int, float]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the triangles of the domain's boundary on this rank, and a point inside the domain for each.
-
-    Boundary on a symmetry plane is left out: the design goes on behind it.
-    """
-    mesh.topology.create_connectivity(2, 3)
-    mesh.topology.create_connectivity(2, 0)
-    mesh.topology.create_connectivity(3, 2)
-    facets = dmesh.exterior_facet_indices(mesh.topology)
-    nodes = np.asarray(dmesh.entities_to_geometry(mesh, 2, facets))
-    nodes = nodes.reshape(len(facets), -1)
-    quadrilateral = mesh.topology.cell_name() == "hexahedron"
-    nodes = nodes[:, [0, 1, 3, 2]] if quadrilateral else nodes[:, :3]
-    facet_to_cell = mesh.topology.connectivity(2, 3)
-    owners = np.array([facet_to_cell.links(facet)[0] for facet in facets], dtype=np.int64)
-    inside = corners.x[geometry_nodes(mesh)[owners]].mean(axis=1).reshape(-1, 3)
-    keep = np.ones(len(facets), dtype=bool)
-    tolerance = 1e-8 * _extent(mesh)
-    for axis, position in mirror:
-        keep &= ~np.all(np.abs(corners.x[nodes][..., axis] - position) < tolerance, axis=1)
-    nodes, inside = nodes[keep], inside[keep]
-    if quadrilateral:
-        return _split_quadrilaterals(nodes, corners.number), np.repeat(inside, 2, axis=0)
-    return nodes, inside
-
-
-def _extent(mesh: dmesh.Mesh) -> float:
-    """Largest absolute coordinate of this rank's part, a scale for comparing coordinates."""
-    return float(np.abs(mesh.geometry.x).max(initial=0.0)) or 1.0
+    ac, ad, bc, bd = t[:, 0, 2], t[:, 0, 3], t[:, 1, 2], t[:, 1, 3]
+    lone = t[:, 0, 1] * ac * ad
+    all_but_one = 1.0 - (1.0 - ad) * (1.0 - bd) * (1.0 - t[:, 2, 3])
+    wedge = ac * ad + bc * bd * (1.0 - ac) + bd * ac * (1.0 - ad)
+    return np.choose(solid, [np.zeros(len(phi)), lone, wedge, all_but_one, np.ones(len(phi))])
 
 
 def _cut(corners: _Corners, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

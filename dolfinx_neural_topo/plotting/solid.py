@@ -21,7 +21,7 @@ def plot_solid(
     path: str | Path,
     density: fem.Function,
     *,
-    level: float = 0.5,
+    level: float | None = None,
     mirror: Sequence[tuple[int, float]] = (),
     view: tuple[float, float, float] = (1.0, -1.6, 0.9),
     up: tuple[float, float, float] = (0.0, 0.0, 1.0),
@@ -32,7 +32,7 @@ def plot_solid(
     Args:
         path: PNG file to write; its folder is made.
         density: Scalar DG0 function on tetrahedra or hexahedra, dimensionless, in [0, 1].
-        level: Density of the surface, in (0, 1).
+        level: Density of the surface, in (0, 1); by default that which encloses the design's material.
         mirror: Symmetry planes as (axis, position) at which the design is completed.
         view: Direction from the design to the eye.
         up: Direction that points upwards in the picture.
