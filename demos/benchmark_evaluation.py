@@ -7,7 +7,8 @@
 # - `2d`: objective and gradient alone, and whole runs with the paper's network, at four sizes;
 # - `3d`: the cantilever by optimality criteria from 32x16x16 cells on, and with a lean network;
 # - `ranks`: the same case on one and on two ranks;
-# - `large`: 128x64x64 (20 iterations) and 192x104x104 cells (3 iterations); half an hour.
+# - `networks`: networks and their optimizer on one and on two ranks;
+# - `large`: 128x64x64 and 192x104x104 cells on two ranks, optimality criteria and a lean network; an hour.
 #
 #     ./with-fenicsx python3 demos/benchmark_evaluation.py 2d 3d ranks
 #
@@ -40,12 +41,22 @@ GROUPS = {
     ],
     "ranks": [(1, ranks, "cantilever_3d_64x32x32_0.12", "oc", 12) for ranks in (1, 2)]
     + [(1, ranks, "mbb_beam_384x128_0.3", "oc", 12, "--solver", "gmg") for ranks in (1, 2)],
+    "networks": [
+        (1, ranks, task, method, 12)
+        for task, method in (
+            ("mbb_beam_192x64_0.4", "cnn-lbfgs"),
+            ("cantilever_beam_full_256x256_0.2", "cnn-lbfgs"),
+            ("cantilever_3d_64x32x32_0.12", "lean-cnn-lbfgs"),
+        )
+        for ranks in (1, 2)
+    ],
     "large": [
-        (1, 1, "cantilever_3d_128x64x64_0.12", "oc", 20),
-        (1, 1, "cantilever_3d_192x104x104_0.12", "oc", 3),
+        (1, 2, task, method, evaluations)
+        for task, evaluations in (("cantilever_3d_128x64x64_0.12", 30), ("cantilever_3d_192x104x104_0.12", 3))
+        for method in ("lean-cnn-lbfgs", "oc")
     ],
 }  # (threads, ranks, task, method, evaluations, more arguments)
-REPEATS = {"2d": 3, "3d": 1, "ranks": 3, "large": 1}  # the run of median ratio is kept, with all ratios
+REPEATS = {"2d": 3, "3d": 1, "ranks": 3, "networks": 1, "large": 1}  # the run of median ratio is kept, with all ratios
 
 # %% [markdown]
 # Processes are started without what an MPI launcher may have left in the environment.
