@@ -61,6 +61,12 @@ def add_run(commands) -> None:
         "--start", metavar="uniform|network:SEED", help="for methods that start from a density (uniform)"
     )
     parser.add_argument(
+        "--alternatives",
+        type=int,
+        metavar="N",
+        help="of multi-start: finish N designs that differ, draw them side by side (1)",
+    )
+    parser.add_argument(
         "--out",
         metavar="DIR",
         help="folder for result.json, density.npz, pictures, history.csv (of a file: its name without .toml)",
@@ -105,7 +111,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _run_file(arguments: argparse.Namespace) -> int:
     from dolfinx_neural_topo.problem import run_file
 
-    for name in ("method", "seed", "evaluations", "start", "buildable"):
+    for name in ("method", "seed", "evaluations", "start", "alternatives", "buildable"):
         if getattr(arguments, name):
             raise InputError(f"--{name} is for tasks: write it into {arguments.task}")
     record, text = run_file(arguments.task, arguments.out)
@@ -123,6 +129,7 @@ def _run_task(arguments: argparse.Namespace) -> int:
         seed=SEED if arguments.seed is None else arguments.seed,
         evaluations=EVALUATIONS if arguments.evaluations is None else arguments.evaluations,
         start=arguments.start,
+        num_alternatives=1 if arguments.alternatives is None else arguments.alternatives,
         out=arguments.out,
     )
     say(json.dumps(summary(record), allow_nan=False) if arguments.json else describe(record))

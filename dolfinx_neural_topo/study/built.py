@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from dolfinx_neural_topo.density.cut import cut
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.optimize.buildable import EVALUATIONS, make_buildable
+from dolfinx_neural_topo.optimize.multistart import distance
 from dolfinx_neural_topo.study.job import Job, Outcome
 from dolfinx_neural_topo.tasks.build import build
 
@@ -28,11 +30,12 @@ def built(optimize: Callable[[Job], Outcome]) -> Callable[[Job], Outcome]:
 
     def run(job: Job) -> Outcome:
         fields = 1 if job.task.physics in ("elasticity", "heat") else 3  # solves an evaluation
-        rest = job.key.budget - fields * EVALUATIONS - CHECKS
+        stage = job.alternatives * (fields * EVALUATIONS + CHECKS)
+        rest = job.key.budget - stage
         if rest < 1:
             raise InputError(
-                f"evaluations must be more than {fields * EVALUATIONS + CHECKS}, which the last stage of a "
-                f"buildable design takes, got {job.key.budget}"
+                f"evaluations must be more than {stage}, which the last stage of buildable designs takes "
+                f"(here {job.alternatives}), got {job.key.budget}"
             )
         grey = optimize(replace(job, key=job.key._replace(budget=rest), last_stage=True))
         return grey if grey.interrupted or grey.unsaved else _finish(job, grey)
@@ -41,20 +44,39 @@ def built(optimize: Callable[[Job], Outcome]) -> Callable[[Job], Outcome]:
 
 
 def _finish(job: Job, grey: Outcome) -> Outcome:
-    """Make the design of an outcome buildable. Note: Collective."""
+    """Make the design of an outcome, and its alternatives, buildable. Note: Collective."""
     with build(job.task, job.comm, solver=job.solver) as task:
-        found = task.grid.to_cells(grey.rho_design)
-        result = make_buildable(task.design, found, exact_volume=True, progress=job.progress)
-        before = len(grey.history) + len(result.history)
+        images = [each.rho_design for each in grey.alternatives] or [grey.rho_design]
+        values = [each.objective for each in grey.alternatives] or [grey.compliance]
+        made = [
+            make_buildable(task.design, task.grid.to_cells(image), exact_volume=True, progress=job.progress)
+            for image in images
+        ]
+        order = sorted(range(len(made)), key=lambda k: (made[k].reason != "", made[k].value))
+        best = made[order[0]]
+        cuts = [cut(task.domain, each.rho) for each in made]
+        alternatives = tuple(
+            replace(
+                grey.alternatives[k],
+                objective=made[k].value,
+                volume=made[k].volume,
+                rho_design=task.grid.to_image(made[k].rho_design),
+                rho=task.grid.to_image(made[k].rho),
+                distance=distance(task.domain, cuts[k], cuts[order[0]]),
+            )
+            for k in order[: len(grey.alternatives)]
+        )
+        evaluations = sum(each.evaluations for each in made)
         return Outcome(
-            rho_design=task.grid.to_image(result.rho_design),
-            rho=task.grid.to_image(result.rho),
-            compliance=result.value,
-            volume=result.volume,
-            evaluations=grey.evaluations + result.evaluations,
-            equivalent_evaluations=grey.equivalent_evaluations + result.evaluations,
-            solves=grey.solves + result.solves,
-            history=[*[np.inf] * before, result.value],
-            reason=result.reason or "The cut is one piece that carries every load.",
-            built={**result.summary(), "grey": grey.compliance},
+            rho_design=task.grid.to_image(best.rho_design),
+            rho=task.grid.to_image(best.rho),
+            compliance=best.value,
+            volume=best.volume,
+            evaluations=grey.evaluations + evaluations,
+            equivalent_evaluations=grey.equivalent_evaluations + evaluations,
+            solves=grey.solves + sum(each.solves for each in made),
+            history=[*[np.inf] * (len(grey.history) + sum(len(each.history) for each in made)), best.value],
+            reason=best.reason or "The cut is one piece that carries every load.",
+            built={**best.summary(), "grey": values[order[0]]},
+            alternatives=alternatives,
         )

@@ -17,6 +17,7 @@ from dolfinx_neural_topo.tasks.build import BuiltTask
 from dolfinx_neural_topo.tasks.sketch import Task
 
 if TYPE_CHECKING:
+    from dolfinx_neural_topo.optimize.multistart import Alternative
     from dolfinx_neural_topo.optimize.result import Result
 
 CHECKPOINT_EVERY = 50
@@ -36,6 +37,7 @@ class Job:
         solver: Preset of the linear solver; chosen by size if None.
         last_stage: Whether the last stage of a buildable design follows, so that the design need not be
             finished.
+        alternatives: How many designs to finish that differ from each other, by methods that have several.
     """
 
     task: Task
@@ -45,6 +47,7 @@ class Job:
     progress: bool | None = None
     solver: str | None = None
     last_stage: bool = False
+    alternatives: int = 1
 
     def options(self, evaluations: int | None = None, stage: str = "") -> dict[str, Any]:
         """Return the arguments of `minimize` that every method takes from its job.
@@ -114,6 +117,8 @@ class Outcome:
         built: What was found out about a design made buildable (see `optimize.buildable.Built.summary`), or
             None. Then `rho` and `compliance` are those of the cut.
         unsaved: True if it ended because its checkpoint could not be written.
+        alternatives: Designs that differ from each other, with images in place of cell values, best first, if
+            more than one was asked for.
     """
 
     rho_design: npt.NDArray[np.float64]
@@ -128,6 +133,7 @@ class Outcome:
     interrupted: bool = False
     built: dict[str, Any] | None = None
     unsaved: bool = False
+    alternatives: tuple[Alternative, ...] = ()
 
     @classmethod
     def of(cls, result: Result, built: BuiltTask) -> Outcome:

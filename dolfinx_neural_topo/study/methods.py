@@ -7,7 +7,7 @@ made by `_single`), and list it in `METHODS`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dolfinx_neural_topo import optimize
@@ -31,12 +31,14 @@ class Method:
         description: One line.
         neural: True if the seed makes its start (random weights); False if it starts from a density.
         optimize: What runs it.
+        several: Whether it can return alternatives.
     """
 
     name: str
     description: str
     neural: bool
     optimize: Optimize
+    several: bool = False
 
 
 def _single(constrain: str, prepare: Callable[[Job, BuiltTask], tuple[Any, Any]]) -> Optimize:
@@ -161,18 +163,21 @@ METHODS = {
             "networks on coarser grids from many seeds, the best designs finished by MMA; physical volume",
             True,
             multistart_by("network"),
+            several=True,
         ),
         Method(
             "linear-multistart",
             "the same with linear images of several resolutions instead of networks",
             True,
             multistart_by("linear"),
+            several=True,
         ),
         Method(
             "pixel-multistart",
             "the same with MMA from smooth random densities instead of networks",
             True,
             multistart_by("pixels"),
+            several=True,
         ),
     )
 }
@@ -198,4 +203,5 @@ def get_method(name: str) -> Method:
     method = METHODS[base]
     if name == base:
         return method
-    return Method(name, f"{method.description}; then made buildable", method.neural, built(method.optimize))
+    description = f"{method.description}; then made buildable"
+    return replace(method, name=name, description=description, optimize=built(method.optimize))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from dolfinx_neural_topo.optimize.multistart import minimize_multistart, preset
 from dolfinx_neural_topo.study.job import Job, Outcome
@@ -28,12 +29,14 @@ def multistart_by(parameterization: str) -> Callable[[Job], Outcome]:
                 budget=job.key.budget,
                 seed=job.key.seed,
                 parameterization=parameterization,
+                alternatives=job.alternatives,
                 checkpoint=checkpoint,
                 progress=job.progress,
             )
+            to_image = built.grid.to_image
             return Outcome(
-                rho_design=built.grid.to_image(found.rho_design),
-                rho=built.grid.to_image(found.rho),
+                rho_design=to_image(found.rho_design),
+                rho=to_image(found.rho),
                 compliance=found.objective,
                 volume=found.volume,
                 evaluations=found.evaluations,
@@ -42,6 +45,12 @@ def multistart_by(parameterization: str) -> Callable[[Job], Outcome]:
                 history=found.history,
                 reason=found.reason,
                 unsaved=found.unsaved,
+                alternatives=tuple(
+                    replace(each, rho_design=to_image(each.rho_design), rho=to_image(each.rho))
+                    for each in found.alternatives
+                )
+                if job.alternatives > 1
+                else (),
             )
 
     return run

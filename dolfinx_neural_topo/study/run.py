@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from dolfinx_neural_topo._checks import check_count
 from dolfinx_neural_topo._files import as_path, one_writer, replacing
 from dolfinx_neural_topo.errors import InputError, Interrupted, agree
 from dolfinx_neural_topo.io._ranks import on_rank_zero
 from dolfinx_neural_topo.plotting import plot_density
-from dolfinx_neural_topo.study import analysis, independent, provenance
+from dolfinx_neural_topo.study import alternatives, analysis, independent, provenance
 from dolfinx_neural_topo.study.job import Job, Outcome, check_seed, network_seed
-from dolfinx_neural_topo.study.methods import get_method
+from dolfinx_neural_topo.study.methods import METHODS, get_method
 from dolfinx_neural_topo.study.store import SCHEMA, Key, Record
 from dolfinx_neural_topo.tasks import Task, get_task
 from dolfinx_neural_topo.tasks.build import build
@@ -47,6 +48,7 @@ def run(
     seed: int = 0,
     evaluations: int = 200,
     start: str | None = None,
+    num_alternatives: int = 1,
     out: str | Path | None = None,
     comm: MPI.Comm = MPI.COMM_WORLD,
     progress: bool | None = None,
@@ -60,9 +62,12 @@ def run(
         evaluations: Budget of evaluations; what multi-start plans for (see `minimize_multistart`).
         start: "uniform" or "network:SEED" for methods that start from a density; None for the method's own
             start.
+        num_alternatives: How many designs to finish that differ from each other (multi-start alone, see
+            `minimize_multistart`); the record is that of the best.
         out: Folder for `result.json` (the record), `density.npz` (images `rho` and `rho_design`),
-            `picture.png`, `design.png` (one pixel a cell) and `history.csv`; checkpoints while it runs. None
-            writes nothing.
+            `picture.png`, `design.png` (one pixel a cell) and `history.csv`; with alternatives
+            `alternatives.npz` (their images, best first) and `alternatives.png`; checkpoints while it runs.
+            None writes nothing.
         comm: Ranks that work on it together.
         progress: Whether to show the progress line; None shows it on a terminal.
 
@@ -79,6 +84,8 @@ def run(
           of pieces (`components`);
         - `built`, of a method with "-built" at its end: what is known of the 0-1 design that was made, which
           is then the design of the record (see `optimize.buildable.Built`);
+        - `alternatives`, if more than one was asked for: `compliance`, `volume`, `distance` from the best one
+          and `start` of each, best first;
         - `exact_volume_compliance`: compliance after the design was shifted to exactly the allowed volume;
         - `cells`, `evaluations`, `equivalent_evaluations` (weighted by cells), `solves`, `seconds`, `reason`;
         - `history`: lowest objective after each evaluation on the task's own grid, null before the first
@@ -103,13 +110,17 @@ def run(
     network_seed(start)
     if evaluations < 1:
         raise InputError(f"evaluations must be at least 1, got {evaluations}")
+    check_count("alternatives", num_alternatives)
+    if num_alternatives > 1 and not chosen.several:
+        several = ", ".join(name for name, each in METHODS.items() if each.several)
+        raise InputError(f"alternatives are for {several}, got method {method}")
     _check_memory(problem, comm)
     key = Key(problem.name, method, seed if chosen.neural else 0, start, evaluations)
     if out is None:
-        return _run(Job(problem, comm, key, None, progress))
+        return _run(Job(problem, comm, key, None, progress, alternatives=num_alternatives))
     folder = as_path(out, "out")
     with _held(folder, comm):
-        return _run(Job(problem, comm, key, folder, progress))
+        return _run(Job(problem, comm, key, folder, progress, alternatives=num_alternatives))
 
 
 def _run(job: Job) -> Record:
@@ -137,6 +148,7 @@ def _run(job: Job) -> Record:
         "seconds": round(seconds, 3),
         "reason": outcome.reason,
         **({} if outcome.built is None else {"built": outcome.built}),
+        **({"alternatives": alternatives.listed(outcome.alternatives)} if outcome.alternatives else {}),
         "history": [float(f"{value:.7g}") if math.isfinite(value) else None for value in outcome.history],
         "provenance": provenance.describe(comm),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -225,6 +237,8 @@ def _write(folder: Path, record: Record, outcome: Outcome, task: Task) -> None:
         folder / "picture.png", view, mirror_left=left, mirror_right=right, title=title, comm=MPI.COMM_SELF
     )
     write_small_picture(folder / "design.png", view)
+    if outcome.alternatives:
+        alternatives.write(folder, task, outcome.alternatives)
     with replacing(folder / "result.json") as file:
         file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
     if record["status"] == "ok":
@@ -260,5 +274,7 @@ def describe(record: Record) -> str:
         f"full grid; {record['seconds']:.1f} s",
         "ended": record["reason"],
     }
+    if "alternatives" in record:
+        lines["choice"] = alternatives.described(record["alternatives"])
     title = f"{record['task']} by {record['method']}" + f", seed {record['seed']}" * record["neural"]
     return "\n".join([title, *(f"  {name:<10} {text}" for name, text in lines.items())])

@@ -9,12 +9,15 @@ from dolfinx import fem
 from mpi4py import MPI
 
 from dolfinx_neural_topo.density import ConeFilter, Design, DesignDomain
+from dolfinx_neural_topo.density.cut import cut
 from dolfinx_neural_topo.errors import CheckpointError, InputError, NeuralTopoError, SolverError
+from dolfinx_neural_topo.optimize import make_buildable
 from dolfinx_neural_topo.optimize.multistart import (
     Levels,
     Round,
     Schedule,
     Starts,
+    distance,
     minimize_multistart,
     preset,
     starts,
@@ -132,6 +135,97 @@ def test_any_split_finds_the_same(design):
     whole[alone.domain.canonical_index] = serial.rho
     np.testing.assert_allclose(split.rho, whole[design.domain.canonical_index], atol=1e-4)
     alone.functional.state.destroy()
+
+
+@pytest.fixture(scope="module")
+def several():
+    """A run with alternatives, its design, and what it says."""
+    design = make_design(comm)
+    found = minimize_multistart(design, heated, schedule=SMALL, alternatives=3, min_distance=0.02)
+    yield design, found
+    design.functional.state.destroy()
+
+
+def test_alternatives_are_finished_differ_and_come_best_first(several):
+    design, found = several
+    best, *others = found.alternatives
+    assert best.objective == found.objective and best.distance == 0.0 and len(others) == 2
+    np.testing.assert_array_equal(best.rho_design, found.rho_design)
+    assert [each.objective for each in found.alternatives] == sorted(
+        each.objective for each in found.alternatives
+    )
+    assert len({each.start for each in found.alternatives}) == 3
+    cuts = [cut(design.domain, each.rho) for each in found.alternatives]
+    for k, each in enumerate(found.alternatives):
+        assert design.functional.value(each.rho) == pytest.approx(each.objective, rel=1e-12)
+        assert each.volume <= 0.4 + 1e-6
+        differ = comm.allreduce(float(np.sum(cuts[k] != cuts[0])))
+        assert each.distance == pytest.approx(differ / (2 * 102), rel=1e-2)  # 0.4 of 256 cells are 102
+        assert all(distance(design.domain, cuts[k], other) >= 0.02 for other in cuts[:k])
+    last = [each for each in found.found if each.stage >= len(SMALL.rounds)]
+    assert {each.start for each in found.alternatives} <= {each.start for each in last}
+    assert all(each.level == 0 and each.evaluations <= 8 for each in last)
+
+
+def test_the_best_is_the_same_without_alternatives(several):
+    design, found = several
+    alone = minimize_multistart(design, heated, schedule=SMALL)
+    assert alone.objective == pytest.approx(found.objective, rel=ROUNDING)
+    assert len(alone.alternatives) == 1 and alone.alternatives[0].objective == alone.objective
+
+
+def test_alternatives_are_the_same_on_any_number_of_ranks(several):
+    _, found = several
+    alone = make_design(MPI.COMM_SELF)
+    serial = minimize_multistart(alone, heated, schedule=SMALL, alternatives=3, min_distance=0.02)
+    for one, two in zip(serial.alternatives, found.alternatives, strict=True):
+        assert one.start == two.start and two.objective == pytest.approx(one.objective, rel=1e-6)
+        assert two.distance == pytest.approx(one.distance, abs=0.02)
+    alone.functional.state.destroy()
+
+
+def test_a_run_killed_among_its_alternatives_goes_on_to_the_same_end(several, shared_path):
+    design, found = several
+
+    def kill(each):
+        if each.stage > len(SMALL.rounds):
+            raise Killed
+
+    options = {"schedule": SMALL, "alternatives": 3, "min_distance": 0.02, "checkpoint": shared_path}
+    with pytest.raises(Killed):
+        minimize_multistart(design, heated, callback=kill, **options)
+    again = minimize_multistart(design, heated, **options)
+    assert [each.objective for each in again.alternatives] == pytest.approx(
+        [each.objective for each in found.alternatives], rel=ROUNDING
+    )
+    assert again.evaluations == found.evaluations
+
+
+def test_fewer_alternatives_than_asked_for_are_said(design):
+    found = minimize_multistart(design, heated, schedule=SMALL, alternatives=4, min_distance=0.9)
+    assert len(found.alternatives) == 1
+    assert "Alternatives: 1 of 4, no other start led to a design that differs enough." in found.reason
+
+
+def test_an_alternative_can_be_made_buildable(several):
+    design, found = several
+    built = make_buildable(design, found.alternatives[1], evaluations=12)
+    assert set(np.unique(built.rho)) <= {0.0, 1.0} and built.volume <= 0.4 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"alternatives": 0}, "alternatives must be positive, got 0"),
+        ({"alternatives": 2.5}, "alternatives must be positive, got 2.5"),
+        ({"alternatives": 5}, "alternatives must be at most the number of starts, here 4, got 5"),
+        ({"min_distance": 0.0}, r"min_distance must lie in \(0, 1\), got 0.0"),
+        ({"min_distance": 1.0}, r"min_distance must lie in \(0, 1\), got 1.0"),
+    ],
+)
+def test_wrong_alternatives_are_named(design, arguments, says):
+    with pytest.raises(InputError, match=says):
+        minimize_multistart(design, heated, schedule=SMALL, **arguments)
 
 
 class Killed(Exception):

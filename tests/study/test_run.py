@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from dolfinx_neural_topo.cli.console import BAD_INPUT
 from dolfinx_neural_topo.cli.main import main
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.study.methods import METHODS
@@ -46,6 +47,22 @@ def test_every_method_improves_and_is_judged(method):
     assert record["history"][-1] == pytest.approx(record["compliance"], rel=1e-6)
     assert record["provenance"]["ranks"] == comm.size
     assert json.loads(json.dumps(record, allow_nan=False)) == record
+
+
+def test_alternatives_leave_a_gallery(folder):
+    record = run(TASK, "neural-multistart", evaluations=130, num_alternatives=2, out=folder)
+    first, second = record["alternatives"]
+    assert first["compliance"] == record["compliance"] <= second["compliance"]
+    assert first["distance"] == 0.0 and second["distance"] >= 0.1
+    images = np.load(folder / "alternatives.npz")["rho"]
+    assert images.shape == (2, 8, 24)
+    assert np.array_equal(images[0], np.load(folder / "density.npz")["rho"])
+    assert (folder / "alternatives.png").stat().st_size > 1000
+
+
+def test_alternatives_of_one_run_of_a_method_are_refused(capfd):
+    assert main(["run", TASK, "--method", "oc", "--alternatives", "2"]) == BAD_INPUT
+    assert comm.rank > 0 or "alternatives are for neural-multistart" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ class Display:
         weight: Cells of a level relative to those of the full mesh.
         show: True or False; None shows it if the stream is a terminal.
         stream: Where to write; standard error if None.
+        alternatives: How many designs will be finished, if more than the last round keeps.
     """
 
     def __init__(
@@ -36,13 +37,16 @@ class Display:
         weight: Callable[[int], float],
         show: bool | None = None,
         stream: TextIO | None = None,
+        alternatives: int = 1,
     ):
         self._stream = sys.stderr if stream is None else stream
         self._terminal = bool(getattr(self._stream, "isatty", lambda: False)())
         self._show = comm.rank == 0 and (self._terminal if show is None else show)
         self._schedule, self._weight = schedule, weight
         finish = schedule.rounds[-1]
-        self._planned = schedule.cost(weight) + finish.keep * min(FINISH_RESERVE, finish.evaluations)
+        self._planned = schedule.cost(weight) + max(alternatives, finish.keep) * min(
+            FINISH_RESERVE, finish.evaluations
+        )
         self._begin = time.perf_counter()
         self._spent, self._best = 0.0, math.inf
         self._stage, self._jobs, self._done, self._level, self._groups = "", 0, 0, 0, 1
@@ -51,7 +55,8 @@ class Display:
         """Begin the starts (number 0) or a promotion: so many jobs, on so many groups of ranks."""
         rounds = len(self._schedule.rounds)
         names = ["starts", *(f"round {k} of {rounds}" for k in range(1, rounds)), "finish"]
-        self._stage, self._jobs, self._groups = names[number], jobs, groups
+        name = names[number] if number <= rounds else "alternatives"
+        self._stage, self._jobs, self._groups = name, jobs, groups
         self._done, self._best = 0, math.inf
 
     def at(self, level: int) -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from dolfinx_neural_topo._checks import check_count, check_number
 from dolfinx_neural_topo.density import Design
-from dolfinx_neural_topo.errors import SolverError
+from dolfinx_neural_topo.errors import InputError, SolverError, together
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.multistart import jobs
+from dolfinx_neural_topo.optimize.multistart.alternatives import Alternative, Distinct, fewer, unfinished
 from dolfinx_neural_topo.optimize.multistart.display import Display
 from dolfinx_neural_topo.optimize.multistart.found import Found
 from dolfinx_neural_topo.optimize.multistart.levels import Levels, Meshes, Problem
@@ -36,6 +38,8 @@ class Multistart:
         history: Lowest objective so far after each evaluation on the full mesh.
         reason: Why the run ended, a sentence.
         unsaved: True if a file could not be written (disk full), so that a killed run would repeat more.
+        alternatives: As many finished designs as were asked for, or could be had, that differ from each
+            other; the best one first, which is that above.
     """
 
     objective: float
@@ -46,6 +50,7 @@ class Multistart:
     history: list[float]
     reason: str
     unsaved: bool = False
+    alternatives: tuple[Alternative, ...] = ()
 
     @property
     def evaluations(self) -> int:
@@ -72,6 +77,8 @@ def minimize_multistart(
     budget: float | None = None,
     seed: int = 0,
     parameterization: str = "network",
+    alternatives: int = 1,
+    min_distance: float = 0.1,
     checkpoint: str | os.PathLike[str] | None = None,
     callback: Callable[[Found], None] | None = None,
     progress: bool | None = None,
@@ -87,6 +94,13 @@ def minimize_multistart(
         domain = dnt.DesignDomain(compliance.state.rho, volume_fraction=0.4)
         design = dnt.Design(compliance, domain, filter=dnt.ConeFilter(domain, radius=0.04))
         found = dnt.minimize_multistart(design, problem, budget=140)
+
+    With `alternatives` it returns several designs that are really different, each finished, to choose from:
+
+        found = dnt.minimize_multistart(design, problem, budget=300, alternatives=5)
+        for each in found.alternatives:     # best first
+            print(each.objective, each.distance)
+        built = [dnt.make_buildable(design, each) for each in found.alternatives]
 
     On several ranks independent starts run at the same time, each on a part of the ranks, with a problem of
     its own.
@@ -105,6 +119,11 @@ def minimize_multistart(
             less and some more (see `Schedule.fitted`). What a run took is in the result.
         seed: Of all starts.
         parameterization: "network", or one of the controls "linear" and "pixels".
+        alternatives: How many designs to finish, the best one included. There are fewer where the starts have
+            led to fewer that differ; `reason` says so then. Each is planned for in the budget.
+        min_distance: Least distance of any two of them, in (0, 1): the part of the material that lies
+            elsewhere once both are cut to solid and void of the allowed volume, which is the volume of the
+            cells that differ over twice the allowed volume.
         checkpoint: Beginning of the paths of files with finished starts, from which the run goes on if they
             exist. The caller removes them.
         callback: Called after each stage with everything it found, on all ranks.
@@ -115,22 +134,31 @@ def minimize_multistart(
 
     Raises:
         InputError: An unknown parameterization, a budget too small for the schedule, no `meshes` where the
-            mesh is no grid, or a design with constraints beside the volume.
+            mesh is no grid, a design with constraints beside the volume, more alternatives than starts, or a
+            distance out of range.
         CheckpointError: The files belong to another run.
         SolverError: No start could be evaluated.
 
     Note: Collective.
     """
+
+    def check() -> None:
+        check_count("alternatives", alternatives)
+        check_number("min_distance", min_distance, "(0, 1)")
+
+    together(design.comm, check, "the checks of minimize_multistart")
     levels = Levels(design, problem, meshes)
     try:
-        run = _Run(levels, schedule, budget, seed, parameterization, checkpoint)
-        run.display = Display(levels.comm, run.schedule, levels.weight, progress)
+        run = _Run(levels, schedule, budget, seed, parameterization, checkpoint, alternatives)
+        run.display = Display(levels.comm, run.schedule, levels.weight, progress, alternatives=alternatives)
         run.callback = callback
         try:
             run.start()
             run.promote()
+            distinct = Distinct(levels, run.teams, min_distance)
+            chosen = run.alternatives(distinct)
             run.display.finish(run.found[-1].reason)
-            return run.result()
+            return run.result(distinct, chosen)
         finally:
             run.teams.destroy()
     finally:
@@ -151,11 +179,18 @@ class _Run:
         seed: int,
         parameterization: str,
         checkpoint: str | os.PathLike[str] | None,
+        alternatives: int,
     ):
         num_cells = levels.design(0).domain.num_global_cells
         self.levels = levels
         schedule = preset(num_cells) if schedule is None else schedule
-        self.schedule = schedule if budget is None else schedule.fitted(budget, levels.weight)
+        self.schedule = schedule if budget is None else schedule.fitted(budget, levels.weight, alternatives)
+        if alternatives > self.schedule.num_starts:
+            raise InputError(
+                f"alternatives must be at most the number of starts, here {self.schedule.num_starts}, got "
+                f"{alternatives}; way out: a larger budget or schedule"
+            )
+        self.wanted = alternatives
         self.groups = [group for group in self.schedule.starts for _ in range(group.count)]
         self.seed = seed
         self.prepare = get_parameterization(parameterization)
@@ -201,6 +236,25 @@ class _Run:
             job = self._leg if promotion.repair else partial(jobs.promote, display=self.display)
             self._do(partial(job, promotion=promotion), chosen, [1.0] * len(chosen))
 
+    def alternatives(self, distinct: Distinct) -> list[Found]:
+        """Finish designs unlike those that are finished, until there are enough; return them, best first."""
+        finish = self.schedule.rounds[-1]
+        stage = last = len(self.schedule.rounds)
+        while True:
+            finished = sorted(
+                (each for each in self.found if each.stage >= last),
+                key=lambda each: (each.objective, each.start),
+            )
+            chosen = distinct.among(finished, most=self.wanted)
+            missing = self.wanted - len(chosen)
+            fresh = distinct.among(unfinished(self.found, last), chosen, missing) if missing else []
+            if not fresh:
+                return chosen
+            before = [replace(self.teams.fetch(each), stage=stage) for each in fresh]
+            job = partial(jobs.promote, display=self.display, promotion=finish)
+            self._do(job, before, [1.0] * len(before))
+            stage += 1
+
     def _do(self, job: Job, before: list[Found], costs: list[float]) -> None:
         """Do a job for each of `before`, record what they find, and rank it."""
 
@@ -222,8 +276,8 @@ class _Run:
             for each in found:
                 self.callback(each)
 
-    def result(self) -> Multistart:
-        """Return the best design on the full mesh."""
+    def result(self, distinct: Distinct, chosen: list[Found]) -> Multistart:
+        """Return the best design on the full mesh, and the alternatives."""
         design = self.levels.design(0)
         full = [each for each in self.found if each.level == 0]
         best = self.teams.fetch(min(full, key=lambda each: each.objective))
@@ -238,6 +292,7 @@ class _Run:
             rho=design.rho_from_design(rho_design),
             found=tuple(self.found),
             history=[float(value) for value in history],
-            reason=f"{unwritten} {self.found[-1].reason}".strip(),
+            reason=f"{unwritten} {self.found[-1].reason}{fewer(len(chosen), self.wanted)}".strip(),
             unsaved=bool(unwritten),
+            alternatives=tuple(distinct.alternative(each, chosen[0]) for each in chosen),
         )

@@ -117,7 +117,7 @@ class Schedule:
         """Return a schedule with a short last round, for designs that a last stage goes on with."""
         return replace(self, rounds=(*self.rounds[:-1], replace(self.rounds[-1], evaluations=UNFINISHED)))
 
-    def fitted(self, budget: float, weight: Callable[[int], float]) -> Schedule:
+    def fitted(self, budget: float, weight: Callable[[int], float], alternatives: int = 1) -> Schedule:
         """Return the schedule with as many starts as a budget allows beside a usual last round.
 
         Each design of the last round counts as `FINISH_RESERVE` evaluations (or its budget, if that is less),
@@ -128,11 +128,12 @@ class Schedule:
         Args:
             budget: Equivalent evaluations planned for.
             weight: Cells of a level relative to those of the full mesh.
+            alternatives: How many designs will be finished, if more than the last round keeps.
 
         Raises:
             InputError: The budget is too small for one start of each group.
         """
-        reserve = self.rounds[-1].keep * min(FINISH_RESERVE, self.rounds[-1].evaluations)
+        reserve = max(alternatives, self.rounds[-1].keep) * min(FINISH_RESERVE, self.rounds[-1].evaluations)
         for percent in reversed(range(1, 1001)):
             schedule = self.scaled(percent / 100)
             if schedule.cost(weight) + reserve <= budget:
