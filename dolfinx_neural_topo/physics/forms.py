@@ -177,3 +177,27 @@ def default_dx(V: fem.FunctionSpace, degree: int | None = None, **options: Any) 
         simplex = V.mesh.topology.cell_name() in ("triangle", "tetrahedron")
         degree = 2 * (k - 1) if simplex else 2 * k
     return ufl.Measure("dx", domain=V.mesh, metadata={"quadrature_degree": degree}, **options)
+
+
+def compile_form(form: ufl.Form, name: str, options: dict[str, Any]) -> fem.Form:
+    """Compile a form.
+
+    Args:
+        form: The form.
+        name: Of its problem, for the error.
+        options: For `fem.form`.
+
+    Raises:
+        InputError: DOLFINx or UFL refuse it.
+
+    Note: Collective.
+    """
+    try:
+        return fem.form(form, **options)
+    except Exception as error:  # whatever the layers below raise, on all ranks alike
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"a form of '{name}' cannot be compiled ({type(error).__name__}: "
+            f"{said:.200}); way out: one mesh, one set of tags and real numbers in all of its integrals "
+            '(ufl.Measure("ds", mesh, subdomain_data=tags) in place of ufl.ds beside it)'
+        ) from error

@@ -10,18 +10,18 @@ import ufl
 from dolfinx import fem
 from mpi4py import MPI
 
-from dolfinx_neural_topo._dolfinx import dg0_cells, original_cells
 from dolfinx_neural_topo._petsc import Owner, check_prefix, require_real
 from dolfinx_neural_topo.errors import InputError, SolverError, agree
 from dolfinx_neural_topo.physics import chain
-from dolfinx_neural_topo.physics.box_assembly import BoxAssembly, is_worth_while
 from dolfinx_neural_topo.physics.checks import check_conditions, check_density
 from dolfinx_neural_topo.physics.field import Field
-from dolfinx_neural_topo.physics.forms import FAST, parse
+from dolfinx_neural_topo.physics.forms import FAST, compile_form, parse
 from dolfinx_neural_topo.physics.inputs import Change, Inputs
 from dolfinx_neural_topo.physics.linear_solver import ACCEPTED
+from dolfinx_neural_topo.physics.load_cases import LoadCases
 from dolfinx_neural_topo.physics.newton import Newton
 from dolfinx_neural_topo.physics.operator import Operator
+from dolfinx_neural_topo.physics.probing import Probing
 from dolfinx_neural_topo.physics.right_hand_side import RightHandSides
 
 
@@ -106,12 +106,6 @@ class StateProblem(Owner):
         self._fields = [self.own(Field(state)) for state in self.states]
         self._adjoint_load = self.own(Field(fem.Function(self.V)))
         self._a = self.compile(self.equation.a)
-        forms = [None if L is None else self.compile(L) for L in self.equation.loads]
-        self._loads: RightHandSides = self.own(
-            RightHandSides(self._a, self.V, self.bcs, forms, self.nodal_loads)
-        )
-        self._rho_in_matrix = rho in self.equation.a.coefficients()
-        self._rho_in_load = [L is not None and rho in L.coefficients() for L in self.equation.loads]
         self._operator: Operator = self.own(
             Operator(
                 self._a,
@@ -123,8 +117,13 @@ class StateProblem(Owner):
                 linear=self.equation.linear,
             )
         )
+        self._probing: Probing = self.own(
+            Probing(self._operator, self.equation, self._a, rho, self.bcs, self.compile)
+        )
+        forms = [None if L is None else self.compile(L) for L in self.equation.loads]
+        loads = self.own(RightHandSides(self._a, self.V, self.bcs, forms, self.nodal_loads))
+        self._load_cases = LoadCases(self._operator, self.equation, rho, loads, self._fields)
         self._newton: Newton | None = None
-        self._box_assembly: BoxAssembly | None = None
         chain.register(self, self.states)
 
     def _link(self, bcs: Sequence[fem.DirichletBC], nodal: Sequence[fem.Function | None]) -> str | None:
@@ -221,15 +220,7 @@ class StateProblem(Owner):
 
         Note: Collective.
         """
-        try:
-            return fem.form(form, **self._compiler)
-        except Exception as error:  # whatever the layers below raise, on all ranks alike
-            said = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(
-                f"a form of '{self.petsc_options_prefix}' cannot be compiled ({type(error).__name__}: "
-                f"{said:.200}); way out: one mesh, one set of tags and real numbers in all of its integrals "
-                '(ufl.Measure("ds", mesh, subdomain_data=tags) in place of ufl.ds beside it)'
-            ) from error
+        return compile_form(form, self.petsc_options_prefix, self._compiler)
 
     def solve(self, rho: np.ndarray | None = None) -> None:
         """Solve for the states at a density, those that feed them first, unless they are there already.
@@ -310,50 +301,14 @@ class StateProblem(Owner):
 
         Right for a linear equation with zero Dirichlet values.
         """
-        return np.array([b.owned @ u.owned for b, u in zip(self._loads.fields, self._fields, strict=True)])
+        return self._load_cases.external_work()
 
     def _probe(self, again: bool = False) -> None:
-        """Let the operator find out what kind it is, from its matrix at a generic density.
-
-        A uniform density could hide an asymmetry, an extreme one could look like a missing support.
-        """
-        if self._operator.traits is not None and not (again and self.equation.linear):
-            return
-        held = self.rho.x.array.copy()
-        cells = original_cells(self.mesh)[dg0_cells(self.rho.function_space)]
-        self.rho.x.array[:] = 0.25 + 0.75 * np.modf(0.618034 * cells)[0]
-        try:
-            self._operator.shortcut = None
-            self._operator.probe()
-        finally:
-            self.rho.x.array[:] = held
-        if self.equation.linear and self._rho_in_matrix:
-            self._find_shortcut()
-        self._inputs.forget()
-
-    def _find_shortcut(self) -> None:
-        """Let the operator be assembled in a faster way where the form and the mesh allow it."""
-        a, A = self.equation.a, self._operator.A
-        if self._box_assembly is None and is_worth_while(a):
-            self._box_assembly = self.own(BoxAssembly(a, self._a, self.bcs, self.rho, self.compile))
-        if self._box_assembly is not None and self._box_assembly.learn(A):
-            self._operator.shortcut = self._box_assembly
+        if self._probing.look(again):
+            self._inputs.forget()
 
     def _solve_linear(self, change: Change) -> None:
-        renewed = bool(change & Change.MATRIX) or (self._rho_in_matrix and bool(change & Change.RHO))
-        if renewed:
-            self._operator.assemble()
-        for case, depends in enumerate(self._rho_in_load):
-            if change & Change.LOAD or (depends and change & Change.RHO) or (self._lifted and renewed):
-                self._loads.assemble(
-                    case,
-                    lifted=self._lifted,
-                    diagonal=self._operator.diagonal,
-                    may_vanish=self.load_may_vanish,
-                )
-        self._operator.solve(self._loads.vectors, [u.vec for u in self._fields])
-        for u in self._fields:
-            u.scatter_forward()
+        self._load_cases.solve(change, may_vanish=self.load_may_vanish)
 
     def _solve_nonlinear(self) -> None:
         if self._newton is None:

@@ -173,7 +173,7 @@ def bare_reference(state: StateProblem, rho: np.ndarray, repeats: int = 5) -> tu
         fem.form(state.equation.a, jit_options={"cffi_extra_compile_args": FAST}),
     )
     A = fem_petsc.create_matrix(form)
-    b, x = state._loads.vectors[0], A.createVecRight()
+    b, x = state._load_cases.loads.vectors[0], A.createVecRight()
     ksp = PETSc.KSP().create(state.comm)
     ksp.setOptionsPrefix("reference_")
     ksp.setOperators(A)

@@ -122,7 +122,7 @@ def test_other_forms_are_left_to_dolfinx(form, small_is_worth_while):
     loaded = (form(V, rho), problems.traction(V, [0.0, -1.0, 0.0]))
     with StateProblem(loaded, rho, bcs=[problems.fix(V, problems.left)], petsc_options_prefix="o_") as state:
         state.solve(random_density(rho.function_space, 0.2, 0.9))
-        assert state._box_assembly is not None and state._operator.shortcut is None
+        assert state._probing.box_assembly is not None and state._operator.shortcut is None
 
 
 def test_it_is_not_tried_on_other_meshes_facets_and_small_problems(monkeypatch):
