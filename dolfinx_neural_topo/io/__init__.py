@@ -1,4 +1,4 @@
-"""Files: ParaView, densities that any rank count reads, STL, and meshes with named groups (Gmsh, STEP)."""
+"""Files: ParaView, densities for any rank count, STL, and meshes with named groups (Gmsh, STEP, XDMF)."""
 
 from dolfinx_neural_topo.io.density_file import read_density, write_density
 from dolfinx_neural_topo.io.fields import as_function, cell_mean
@@ -8,6 +8,7 @@ from dolfinx_neural_topo.io.step import read_step
 from dolfinx_neural_topo.io.stl import write_stl
 from dolfinx_neural_topo.io.surface import Surface, closed_surface
 from dolfinx_neural_topo.io.tagged import TaggedMesh
+from dolfinx_neural_topo.io.xdmf import read_xdmf
 
 __all__ = [
     "ParaViewFile",
@@ -19,6 +20,7 @@ __all__ = [
     "read_density",
     "read_mesh",
     "read_step",
+    "read_xdmf",
     "write_density",
     "write_paraview",
     "write_stl",

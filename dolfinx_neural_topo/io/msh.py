@@ -109,7 +109,15 @@ def load_msh(path: Path) -> Loaded:
         InputError: See `read_mesh`.
         OSError: The file cannot be read.
     """
-    file = parse_msh(path.read_bytes())
+    return check_file(parse_msh(path.read_bytes()))
+
+
+def check_file(file: MshFile) -> Loaded:
+    """Check what a file says, and find its groups.
+
+    Raises:
+        InputError: See `read_mesh`.
+    """
     kind = _kind_of_cells(file)
     dimension = ELEMENTS[kind][0]
     nodes, members = _merge(file, kind)

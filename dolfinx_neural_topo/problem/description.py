@@ -17,22 +17,31 @@ class Mesh:
     """Files, the finest first, or sizes and numbers of cells of a box that begins at the origin.
 
     Attributes:
-        dim: Dimension of space; 0 for files, which tell it later.
+        dim: Dimension of space; 0 for meshes in files, which tell it later.
+        sizes: For a CAD part, the one file there is then: largest edges of the cells, the finest first.
+        unit: Likewise, its unit of length.
     """
 
     table: Table
     files: tuple[str, ...]
     box: tuple[list[float], list[int]] | None
     dim: int
+    sizes: tuple[float, ...] = ()
+    unit: str = "m"
 
 
 @dataclass(frozen=True)
 class Group:
-    """A part of the mesh with a name: what lies within a box, faces at the boundary and cells alike."""
+    """A part of the mesh with a name: what lies within a box, faces at the boundary and cells alike.
+
+    Attributes:
+        colour: In place of the box: red, green and blue of faces of a CAD part.
+    """
 
     name: str
     lower: list[float]
     upper: list[float]
+    colour: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from mpi4py import MPI
 
 from dolfinx_neural_topo._files import as_path
 from dolfinx_neural_topo.errors import agree, collective
+from dolfinx_neural_topo.io.step import UNITS
 from dolfinx_neural_topo.problem.description import (
     AXES,
     SIDES,
@@ -28,6 +30,7 @@ from dolfinx_neural_topo.problem.document import Document, Table
 
 METHODS = ("mma", "oc", "simpl", "lbfgs", "adam", "multistart")
 NETWORKS = ("fourier", "lean", "paper")
+CAD = (".step", ".stp")
 
 
 @collective
@@ -71,7 +74,7 @@ def _read(document: Document) -> Problem:
         title,
         equation,
         mesh,
-        groups=[_group(table, mesh.dim) for table in top.tables("group")],
+        groups=[_group(table, mesh) for table in top.tables("group")],
         material=_material(top.table("material"), elastic),
         supports=[_support(table, mesh.dim, elastic) for table in top.tables("support")],
         loads=[_load(table, mesh.dim, elastic) for table in top.tables("load")],
@@ -92,16 +95,12 @@ def _read(document: Document) -> Problem:
 def _mesh(table: Table) -> Mesh:
     if ("file" in table) == ("box" in table):
         raise table.error("file" if "file" in table else "", "[mesh] needs either file or box, with cells")
+    if "file" in table and Path(table.text("file")).suffix.lower() in CAD:
+        return _part(table)
     if "file" in table:
         files = (table.text("file"), *table.texts("coarser"))
         for name in files:
-            if ".." in Path(name).parts:
-                key = "file" if name == files[0] else "coarser"
-                raise table.error(
-                    key,
-                    f"{key} must lie in the folder of the problem file or below, so that a copy of both "
-                    f"can be run again, or be a whole path; got {name!r}",
-                )
+            _check_place(table, "file" if name == files[0] else "coarser", name)
         table.finish()
         return Mesh(table, files, None, 0)
     dim = len(table.values("box"))
@@ -116,8 +115,38 @@ def _mesh(table: Table) -> Mesh:
     return Mesh(table, (), (sizes, [int(count) for count in cells]), dim)
 
 
-def _group(table: Table, dim: int) -> Group:
-    name = table.text("name")
+def _check_place(table: Table, key: str, name: str) -> None:
+    if ".." in Path(name).parts:
+        raise table.error(
+            key,
+            f"{key} must lie in the folder of the problem file or below, so that a copy of both "
+            f"can be run again, or be a whole path; got {name!r}",
+        )
+
+
+def _part(table: Table) -> Mesh:
+    """Read what is said of a CAD part."""
+    name, size = table.text("file"), table.number("size", above=0.0)
+    _check_place(table, "file", name)
+    coarser = table.values("coarser") if "coarser" in table else []
+    if not all(isinstance(each, int | float) and size < each < math.inf for each in coarser):
+        raise table.error("coarser", f"coarser must be sizes above {size:g} for a CAD part, got {coarser}")
+    unit = table.text("unit", "m", tuple(UNITS))
+    table.finish()
+    return Mesh(table, (name,), None, 3, (size, *sorted(map(float, coarser))), unit)
+
+
+def _group(table: Table, mesh: Mesh) -> Group:
+    name, dim = table.text("name"), mesh.dim
+    if "colour" in table:
+        colour = table.numbers("colour", 3)
+        if not mesh.sizes:
+            raise table.error("colour", "colour chooses faces of a CAD part, this mesh is none; use within")
+        if not all(each in range(256) for each in colour):
+            raise table.error("colour", f"colour must be red, green and blue from 0 to 255, got {colour}")
+        table.finish()
+        red, green, blue = map(int, colour)
+        return Group(name, [], [], (red, green, blue))
     corners = table.values("within")
     size = dim or len(corners[0] if corners and isinstance(corners[0], list) else [])
     right = len(corners) == 2 and size in (2, 3)
@@ -129,7 +158,7 @@ def _group(table: Table, dim: int) -> Group:
     lower, upper = ([float(x) for x in corner] for corner in corners)
     if not all(a <= b for a, b in zip(lower, upper, strict=True)):
         raise table.error("within", f"within must be the lower and then the upper corner, got {corners}")
-    if dim and name in SIDES[dim]:
+    if mesh.box is not None and name in SIDES[dim]:
         raise table.error("name", f"name {name!r} is a side of the box already; choose another one")
     table.finish()
     return Group(name, lower, upper)

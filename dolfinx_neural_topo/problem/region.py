@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
 from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.io import TaggedMesh, read_mesh
+from dolfinx_neural_topo.io import TaggedMesh, read_mesh, read_step, read_xdmf
 from dolfinx_neural_topo.problem.description import SIDES, Group, Problem
 
 MOST = 30
@@ -34,9 +35,18 @@ def regions(problem: Problem, comm: MPI.Comm) -> list[TaggedMesh]:
             mesh = dmesh.create_box(comm, corners, cells, dmesh.CellType.hexahedron)
         return [boxed(problem, mesh)]
     found = []
+    if problem.mesh.sizes:
+        (name,), colours = problem.mesh.files, {g.name: g.colour for g in problem.groups if g.colour}
+        for size in problem.mesh.sizes:
+            with problem.mesh.table.at("file"):
+                path, unit = problem.folder / name, problem.mesh.unit
+                part = read_step(path, comm, size=size, unit=unit, groups=colours)  # type: ignore[arg-type]
+                found.append(_with_groups(problem, part))
+        return found
     for k, name in enumerate(problem.mesh.files):
         with problem.mesh.table.at("coarser" if k else "file"):
-            found.append(_with_groups(problem, read_mesh(problem.folder / name, comm)))
+            read = read_xdmf if Path(name).suffix.lower() == ".xdmf" else read_mesh
+            found.append(_with_groups(problem, read(problem.folder / name, comm)))
     return found
 
 
@@ -56,9 +66,10 @@ def boxed(problem: Problem, mesh: dmesh.Mesh) -> TaggedMesh:
 
 def _with_groups(problem: Problem, file: TaggedMesh) -> TaggedMesh:
     """Add the parts of space to the groups of a mesh file."""
-    if not problem.groups:
+    described = {group.name for group in problem.groups if group.colour is None}
+    if not described:
         return file
-    taken = {*file.cell_groups, *file.facet_groups} & {group.name for group in problem.groups}
+    taken = {*file.cell_groups, *file.facet_groups} & described
     if taken:
         raise InputError(f"groups of the file cannot be described anew: {', '.join(sorted(taken))}")
     return _tagged(problem, file.mesh, {}, {name: file for name in problem.names})
@@ -73,6 +84,8 @@ def _tagged(
     facets: dict[str, np.ndarray] = {}
     cells: dict[str, np.ndarray] = {}
     for group in problem.groups:
+        if group.colour is not None:
+            continue
         within = _within(group, mesh)
         facets[group.name] = dmesh.locate_entities_boundary(mesh, dim - 1, within)
         cells[group.name] = dmesh.locate_entities(mesh, dim, within)

@@ -77,7 +77,8 @@ def _copy(problem: Problem, folder: Path) -> None:
         InputError: The folder holds an unfinished run of something else.
     """
     copies = {problem.document.path.name: problem.document.text.encode()}
-    for name in problem.mesh.files:
+    beside = [str(Path(name).with_suffix(".h5")) for name in problem.mesh.files if name.endswith(".xdmf")]
+    for name in (*problem.mesh.files, *beside):
         source = problem.folder / name
         if not Path(name).is_absolute() and source.is_file():  # another one is refused when it is read
             copies[name] = source.read_bytes()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dolfinx import fem, mesh
+from dolfinx.io import XDMFFile
 from mpi4py import MPI
 
 import dolfinx_neural_topo as dnt
@@ -236,6 +237,84 @@ def test_hook_of_two_load_cases_is_made_buildable(folder):
     assert record["built"]["components"] == 1 and record["built"]["pieces_carry_loads"]
     assert "one piece" in text
     assert (folder / "out" / "hook.msh").read_bytes() == (MESHES / "hook.msh").read_bytes()
+
+
+PART = """\
+equation = "elasticity"
+[mesh]
+file = "plate.step"
+size = 10.0
+coarser = [20.0]
+unit = "mm"
+[[group]]
+name = "bolt"
+colour = [255, 0, 0]
+[[group]]
+name = "foot"
+within = [[0.0, 0.0, -10.0], [20.0, 40.0, -10.0]]
+[[support]]
+on = "foot"
+[[load]]
+on = "bolt"
+force = [0.0, 0.0, -1.0]
+[design]
+volume = 0.5
+radius = 25.0
+[method]
+evaluations = 2
+"""
+
+
+def test_a_cad_part_and_its_xdmf_give_the_same(folder):
+    if comm.rank == 0:
+        shutil.copy(MESHES / "plate.step", folder)
+    problem = read_problem(write(folder, PART), comm)
+    fine, coarse = regions(problem, comm)
+    cells = [each.mesh.topology.index_map(3).size_global for each in (fine, coarse)]
+    assert cells[1] < cells[0]
+    record, _ = run_file(folder / "problem.toml", folder / "out")
+    assert (folder / "out" / "plate.step").is_file() and record["evaluations"] == 2
+
+    tags = {"3": fine.facets("bolt"), "4": fine.facets("foot")}
+    entities = np.concatenate(list(tags.values()))
+    values = np.repeat(np.array([3, 4], dtype=np.int32), [len(each) for each in tags.values()])
+    order = np.argsort(entities)
+    facets = mesh.meshtags(fine.mesh, 2, entities[order], values[order])
+    with XDMFFile(comm, str(folder / "part.xdmf"), "w") as file:
+        file.write_mesh(fine.mesh)
+        file.write_meshtags(facets, fine.mesh.geometry)
+    comm.barrier()
+    head, rest = PART.split("[[group]]")[0], PART[PART.index("[[support]]") :]
+    head = head.replace("plate.step", "part.xdmf").split("size")[0]
+    rest = rest.replace('"foot"', '"4"').replace('"bolt"', '"3"')
+    again, _ = run_file(write(folder, head + rest, "again.toml"), folder / "again")
+    assert again["objective"] == pytest.approx(record["objective"], rel=1e-6)
+    assert (folder / "again" / "part.h5").is_file()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("size = 10.0\n", "", r"line 2: \[mesh\] size is missing"),
+        ("size = 10.0", "size = 0.0", "line 4: size must be a number above 0"),
+        ("[20.0]", "[5.0]", "line 5: coarser must be sizes above 10 for a CAD part"),
+        ('"mm"', '"ell"', 'line 6: unit must be "m" or "cm"'),
+        ("[255, 0, 0]", "[256, 0, 0]", "line 9: colour must be red, green and blue from 0 to 255"),
+        ('"plate.step"', '"gone.step"', "line 3: no mesh file"),
+        ("[255, 0, 0]", "[0, 255, 0]", "line 3: .*group 'bolt' matches none"),
+        (
+            'file = "plate.step"\nsize = 10.0\ncoarser = [20.0]\nunit = "mm"',
+            'file = "hook.msh"',
+            "line 6: colour chooses faces of a CAD part",
+        ),
+    ],
+)
+def test_mistakes_about_a_cad_part(folder, old, new, said):
+    if comm.rank == 0:
+        shutil.copy(MESHES / "plate.step", folder)
+    path = write(folder, PART.replace(old, new))
+    with pytest.raises(InputError, match=said):
+        regions(read_problem(path, comm), comm)
 
 
 def test_least_volume_under_a_limit_of_the_compliance_and_of_the_local_volume(folder):
