@@ -56,7 +56,13 @@ GROUPS = {
         for method in ("lean-cnn-lbfgs", "oc")
     ],
 }  # (threads, ranks, task, method, evaluations, more arguments)
-REPEATS = {"2d": 3, "3d": 1, "ranks": 3, "networks": 1, "large": 1}  # the run of median ratio is kept, with all ratios
+REPEATS = {
+    "2d": 3,
+    "3d": 1,
+    "ranks": 3,
+    "networks": 1,
+    "large": 1,
+}  # the run of median ratio is kept, with all ratios
 
 # %% [markdown]
 # Processes are started without what an MPI launcher may have left in the environment.

@@ -17,6 +17,7 @@ from dolfinx_neural_topo.errors import SolverError
 from dolfinx_neural_topo.physics import nullspace
 from dolfinx_neural_topo.physics.box_assembly import BoxAssembly
 from dolfinx_neural_topo.physics.linear_solver import ACCEPTED, LinearSolver
+from dolfinx_neural_topo.physics.periodic import Periodicity
 from dolfinx_neural_topo.physics.solvers import Traits, choose
 
 SYMMETRY = 1e-10  # |x.Ay - y.Ax| relative to |Ax| |y|, above which the operator counts as not symmetric
@@ -38,6 +39,7 @@ class Operator(Owner):
         preset: Name of a preset, or None for the one that suits.
         petsc_options: Options over those of the preset.
         linear: Whether the equation is linear. Elsewhere the matrix may lose its definiteness between solves.
+        periodicity: Of the state, owned by the caller, or None.
 
     Attributes:
         A: The matrix.
@@ -46,6 +48,7 @@ class Operator(Owner):
         rtol: Relative tolerance of iterative solvers, None for that of the options.
         unread: Those of the options given that nothing has read yet.
         shortcut: A faster way to compute the same values, or None.
+        periodicity: Of the state, or None.
     """
 
     def __init__(
@@ -58,14 +61,15 @@ class Operator(Owner):
         petsc_options: Mapping[str, Any],
         *,
         linear: bool,
+        periodicity: Periodicity | None = None,
     ):
         super().__init__()
         self.V, self.bcs, self.prefix, self.linear = V, list(bcs), prefix, linear
         self._a, self._preset, self._given = a, preset, dict(petsc_options)
         self.unread = Unread(petsc_options)
-        self.A: PETSc.Mat = self.own(create_matrix(a))
-        self.A.setOptionsPrefix(prefix)
-        self.diagonal = 1.0
+        self.diagonal, self.periodicity = 1.0, periodicity
+        self._once: PETSc.Mat | None = None if periodicity is None else self.own(create_matrix(a))
+        self.A: PETSc.Mat = self._new_matrix()
         self.traits: Traits | None = None
         self.rtol: float | None = None
         self.shortcut: BoxAssembly | None = None
@@ -102,6 +106,8 @@ class Operator(Owner):
         if self._solver is None:
             assert self.traits is not None
             preset = choose(self._preset, self.traits)
+            if preset.name == "gmg" and self.periodicity is not None:  # its coarser grids do not repeat
+                preset = choose("amg", self.traits)
             self._solver = self.own(
                 LinearSolver(
                     self.A,
@@ -131,7 +137,10 @@ class Operator(Owner):
 
         Note: Collective.
         """
-        if self.shortcut is None:
+        if self.periodicity is not None:
+            assemble_matrix(self._once, self._a, self.bcs, self.diagonal)
+            self.periodicity.reduce(self._once, self.A, self.diagonal)
+        elif self.shortcut is None:
             assemble_matrix(self.A, self._a, self.bcs, self.diagonal)
         else:
             self.shortcut.assemble(self.A, self.diagonal)
@@ -158,7 +167,10 @@ class Operator(Owner):
         if not np.isfinite(self.A.norm()):
             raise SolverError(f"the matrix of '{self.prefix}' holds NaN or infinity; check moduli, constants")
         self._match_diagonal()
-        nullspace.check_supports(self.A, *nullspace.free_motions(self.V))
+        names, motions = nullspace.free_motions(self.V)
+        if self.periodicity is not None:
+            motions[self.periodicity.far] = 0.0
+        nullspace.check_supports(self.A, names, motions)
         symmetric, mixed = is_symmetric(self.A), nullspace.is_mixed(self.V)
         diagonal = self.A.getDiagonal()
         definite = symmetric and self.linear and not mixed and diagonal.min()[1] > 0.0
@@ -195,6 +207,8 @@ class Operator(Owner):
         for bc in self.bcs:
             rows = bc.dof_indices()[0]
             free[rows[rows < free.size]] = 0.0
+        if self.periodicity is not None:
+            free[self.periodicity.far] = 0.0
         free = free[free > 0.0]
         total, count = sum_replicated(self.A.comm.tompi4py(), [free.sum(), free.size])
         if count and total > 0.0 and not 1 / 8 < total / count / self.diagonal < 8:
@@ -221,8 +235,12 @@ class Operator(Owner):
         if self.rtol is not None:
             solver.ksp.setTolerances(rtol=self.rtol)
             solver.accepted = max(ACCEPTED, 10 * self.rtol)
+        periodicity = self.periodicity
         try:
-            solver.solve(bs, xs, transpose=transpose and not self.symmetric)
+            loads = bs if periodicity is None else periodicity.fold(bs)
+            solver.solve(loads, xs, transpose=transpose and not self.symmetric)
+            if periodicity is not None:
+                periodicity.unfold(xs)
         except SolverError:
             for x in xs:
                 x.set(0.0)
@@ -238,8 +256,17 @@ class Operator(Owner):
         # A smoother that met a zero pivot marks the matrix itself as failed, and nothing takes that back.
         self._owned.remove(self.A)
         self.A.destroy()
-        self.A = self.own(create_matrix(self._a))
-        self.A.setOptionsPrefix(self.prefix)
+        self.A = self._new_matrix()
+
+    def _new_matrix(self) -> PETSc.Mat:
+        """Return a matrix with the pattern of the form, and of its periodicity."""
+        if self.periodicity is None:
+            A = create_matrix(self._a)
+        else:
+            assemble_matrix(self._once, self._a, self.bcs, self.diagonal)
+            A = self.periodicity.reduce(self._once, None, self.diagonal)
+        A.setOptionsPrefix(self.prefix)
+        return self.own(A)
 
 
 def is_symmetric(A: PETSc.Mat) -> bool:

@@ -68,7 +68,8 @@ class Probing(Owner):
             self._operator.probe()
         finally:
             values[:] = held
-        if linear and self._rho in self._equation.a.coefficients():
+        here = self._operator.periodicity is None and self._rho in self._equation.a.coefficients()
+        if linear and here:
             self._find_shortcut()
         return True
 

@@ -21,6 +21,7 @@ from dolfinx_neural_topo.physics.linear_solver import ACCEPTED
 from dolfinx_neural_topo.physics.load_cases import LoadCases
 from dolfinx_neural_topo.physics.newton import Newton
 from dolfinx_neural_topo.physics.operator import Operator
+from dolfinx_neural_topo.physics.periodic import Periodicity, read_axes
 from dolfinx_neural_topo.physics.probing import Probing
 from dolfinx_neural_topo.physics.right_hand_side import RightHandSides
 
@@ -45,6 +46,8 @@ class StateProblem(Owner):
             solves.
         nodal_loads: Forces at degrees of freedom (see `nodal_load`), beside L: one function, or one or None
             for each load case.
+        periodic: True where the state of a box repeats from cell to cell, or the axes along which it does,
+            such as (0,). Linear equations alone; all nodes of opposite faces must match.
         petsc_options_prefix: Prefix of all PETSc options of this problem, such as "bridge_"; the same on all
             ranks.
         solver: Preset, "direct", "amg" or "gmg"; None chooses by dimension, size and kind.
@@ -78,6 +81,7 @@ class StateProblem(Owner):
         u: fem.Function | Sequence[fem.Function] | None = None,
         bcs: Sequence[fem.DirichletBC] = (),
         nodal_loads: fem.Function | Sequence[fem.Function | None] | None = None,
+        periodic: bool | Sequence[int] = False,
         petsc_options_prefix: str,
         solver: str | None = None,
         petsc_options: Mapping[str, Any] | None = None,
@@ -106,6 +110,7 @@ class StateProblem(Owner):
         self._fields = [self.own(Field(state)) for state in self.states]
         self._adjoint_load = self.own(Field(fem.Function(self.V)))
         self._a = self.compile(self.equation.a)
+        self._periodicity = self._read_periodic(periodic)
         self._operator: Operator = self.own(
             Operator(
                 self._a,
@@ -115,6 +120,7 @@ class StateProblem(Owner):
                 solver,
                 petsc_options or {},
                 linear=self.equation.linear,
+                periodicity=self._periodicity,
             )
         )
         self._probing: Probing = self.own(
@@ -137,6 +143,14 @@ class StateProblem(Owner):
         self.constants = [*{f for form in equation.forms for f in form.coefficients()} - known, *loads]
         wrong = chain.check_constants([rho, *self.states, *values, *loads])
         return wrong or chain.check_links(equation, rho, parents)
+
+    def _read_periodic(self, periodic: Any) -> Periodicity | None:
+        axes = read_axes(periodic, self.mesh.geometry.dim)
+        if not axes:
+            return None
+        if not self.equation.linear:
+            raise InputError("periodic needs a linear equation, got a nonlinear one")
+        return self.own(Periodicity(self.V, self.bcs, axes))
 
     def check_differentiable(self) -> None:
         """Refuse a gradient where the equation holds a copy of a solution.
@@ -308,6 +322,8 @@ class StateProblem(Owner):
             self._inputs.forget()
 
     def _solve_linear(self, change: Change) -> None:
+        if self._lifted and self._periodicity is not None:
+            raise InputError("bcs of a periodic problem must have the value zero, got others")
         self._load_cases.solve(change, may_vanish=self.load_may_vanish)
 
     def _solve_nonlinear(self) -> None:

@@ -40,6 +40,12 @@ t.values(
     good="heat_",
     other="other_",
 )
+t.values(
+    "StateProblem",
+    "periodic",
+    lambda v: solved(periodic=v, bcs=[]),
+    ["x", (2,), (0, 0), (-1,), 1.5, None, (None,)],
+)
 for options, says in (
     ({"ksp_tpye": "cg"}, "ksp_tpye"),
     ({"ksp_type": "cg", "kps_rtol": 1e-9}, "kps_rtol"),
