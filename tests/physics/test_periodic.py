@@ -172,7 +172,7 @@ def test_everything_above_works_on_it():
     assert result.objective < 0.8 * result.history.objective[0]
     built = make_buildable(design, result, evaluations=10)
     assert built.value == pytest.approx(J.value(built.rho), rel=1e-8)
-    found = minimize_multistart(design, objective, budget=30)
+    found = minimize_multistart(design, objective, budget=55)
     assert found.objective < 0.8 * result.history.objective[0]
     problem.destroy()
 
