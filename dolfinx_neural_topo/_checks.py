@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from dolfinx_neural_topo.errors import InputError
 
+_IN_WORDS = {
+    "(0, inf)": "be positive and finite",
+    "(0, inf]": "be positive",
+    "[0, inf)": "be zero or positive, and finite",
+}
 
-def check_number(name: str, value: Any, interval: str) -> float:
+
+def check_number(name: str, value: Any, interval: str = "(-inf, inf)") -> float:
     """Return a number after checking that it is one, and in an interval.
 
     Args:
@@ -21,11 +30,13 @@ def check_number(name: str, value: Any, interval: str) -> float:
         InputError: No real number, NaN, or outside.
     """
     low, high = map(float, interval[1:-1].split(","))
-    number = float(value) if isinstance(value, numbers.Real) else math.nan
+    one = isinstance(value, numbers.Real) or (isinstance(value, np.ndarray) and value.shape == ())
+    number = float(value) if one and np.isrealobj(value) else math.nan
     above = number > low if interval[0] == "(" else number >= low
     below = number < high if interval[-1] == ")" else number <= high
     if not (above and below):
-        expected = "be positive" if low == 0 and math.isinf(high) else f"lie in {interval}"
+        lies = f"lie in {interval}" if math.isfinite(low) else "be a finite number"
+        expected = _IN_WORDS.get(interval, lies)
         raise InputError(f"{name} must {expected}, got {value!r}; way out: a number in {interval}")
     return number
 
@@ -40,3 +51,39 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
         expected = "be positive" if least == 1 else f"be at least {least}"
         raise InputError(f"{name} must {expected}, got {value!r}; way out: a whole number")
     return int(value)
+
+
+def check_type(name: str, value: Any, kind: type | tuple[type, ...], way_out: str = "") -> None:
+    """Refuse a value of another type.
+
+    Raises:
+        InputError: It has another type.
+    """
+    if not isinstance(value, kind):
+        kinds = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+        given = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise InputError(f"{name} must be a {kinds}, got {given}{way_out and f'; way out: {way_out}'}")
+
+
+def real_array(name: str, value: Any, shape: tuple[int, ...], meaning: str) -> np.ndarray:
+    """Return an array as float64 after checking its shape and that its entries are real numbers.
+
+    Raises:
+        InputError: Another shape, complex numbers, or no numbers at all.
+    """
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"{name} must be an array, {meaning}, got {type(value).__name__}") from error
+    if array.dtype.kind not in "fiub" or array.shape != shape:
+        raise InputError(
+            f"{name} must have shape {shape}, {meaning}, got shape {array.shape} of {array.dtype}"
+        )
+    return array.astype(np.float64, copy=False)
+
+
+def owned_values(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
+    """Check one number for each owned cell, for `errors.collective`: of `self`, or of its domain."""
+    owner = given["self"]
+    count = getattr(owner, "domain", owner).num_owned_cells
+    return real_array(name, value, (count,), "one number for each owned cell")

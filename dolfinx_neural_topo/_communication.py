@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from mpi4py import MPI
 
+from dolfinx_neural_topo.errors import meet
+
 _TAG = 8231
 
 
@@ -25,6 +27,7 @@ def sum_replicated(comm: MPI.Comm, values) -> np.ndarray:
     """
     values = np.array(values, dtype=np.float64)
     if comm.size > 1:
+        meet(comm, f"a sum of shape {values.shape}")
         total = np.empty_like(values) if comm.rank == 0 else None
         comm.Reduce(values, total, op=MPI.SUM, root=0)
         values = total if comm.rank == 0 else values
@@ -46,6 +49,7 @@ def max_replicated(comm: MPI.Comm, values) -> np.ndarray:
     """
     values = np.array(values, dtype=np.float64)
     if comm.size > 1:
+        meet(comm, f"a maximum of shape {values.shape}")
         comm.Allreduce(MPI.IN_PLACE, values, op=MPI.MAX)
     return values
 
@@ -63,6 +67,7 @@ def exchange(comm: MPI.Comm, parts: list[np.ndarray]) -> list[np.ndarray]:
     Note: Collective.
     """
     trailing = parts[0].shape[1:]
+    meet(comm, f"an exchange of {parts[0].dtype} of shape {trailing}")
     width = int(np.prod(trailing, dtype=np.int64))
     counts = np.array([part.size for part in parts], dtype=np.int64)
     incoming = np.empty_like(counts)

@@ -68,5 +68,5 @@ def _of_object(value: Any, depth: int) -> str:
         or not depth
     ):
         return name
-    entries = getattr(value, "__dict__", {})
-    return f"{name}({', '.join(f'{key}={text(entries[key], depth - 1)}' for key in sorted(entries))})"
+    entries = sorted(getattr(value, "__dict__", {}).items())
+    return f"{kind.__qualname__}({', '.join(f'{key}={text(each, depth - 1)}' for key, each in entries)})"

@@ -79,6 +79,11 @@ class Group:
 _groups: dict[tuple[int, ...], Group] = {}
 
 
+def known_group(ranks: tuple[int, ...]) -> Group | None:
+    """Return the group of some ranks of MPI.COMM_WORLD if they have met."""
+    return _groups.get(ranks)
+
+
 def group_of(comm: MPI.Comm) -> Group:
     """Return the group of a communicator's ranks: one for all communicators of the same ranks.
 

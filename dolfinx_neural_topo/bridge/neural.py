@@ -11,10 +11,10 @@ from mpi4py import MPI
 
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.bridge.objective import TopologyObjective
-from dolfinx_neural_topo.bridge.transfer import default_transfer
+from dolfinx_neural_topo.bridge.transfer import Transfer, default_transfer
 from dolfinx_neural_topo.bridge.weights import Weights, in_tiles
 from dolfinx_neural_topo.density import Design, Evaluation, Persistence
-from dolfinx_neural_topo.errors import agree
+from dolfinx_neural_topo.errors import agree, collective
 
 
 class NeuralDesign:
@@ -55,7 +55,8 @@ class NeuralDesign:
     lower = None
     upper = None
 
-    def __init__(self, design: Design, network: torch.nn.Module, transfer=None):
+    @collective
+    def __init__(self, design: Design, network: torch.nn.Module, transfer: Transfer | None = None):
         self.comm = design.comm
         problem = None
         if not isinstance(network, torch.nn.Module):
@@ -63,27 +64,28 @@ class NeuralDesign:
         agree(self.comm, problem)
         self.design = design
         self.network = network
-        transfer = default_transfer(design.domain, network) if transfer is None else transfer
-        self.objective = TopologyObjective(design, transfer)
-        transfer = self.objective.transfer
-        self._replicated = hasattr(transfer, "tiles") and not getattr(network, "divisible", False)
-        if hasattr(transfer, "tiles") and not self._replicated:
+        chosen = default_transfer(design.domain, network) if transfer is None else transfer
+        self.objective = TopologyObjective(design, chosen)
+        chosen = self.objective.transfer
+        self._replicated = hasattr(chosen, "tiles") and not getattr(network, "divisible", False)
+        if hasattr(chosen, "tiles") and not self._replicated:
             problem = None
-            if network.shape != transfer.shape:
-                problem = f"network must return an image of shape {transfer.shape}, got {network.shape}"
+            if network.shape != chosen.shape:
+                problem = f"network must return an image of shape {chosen.shape}, got {network.shape}"
             agree(self.comm, problem)
-            cast(Any, network).distribute(transfer.tiles)
+            cast(Any, network).distribute(chosen.tiles)
         self._weights = Weights(self.comm, network)
         self.persistence = Persistence(design, self._weights.index)
         self._arguments: tuple[torch.Tensor, ...] = ()
-        if hasattr(transfer, "points"):
+        if hasattr(chosen, "points"):
             like = self._weights.parameters[0]
-            self._arguments = (torch.from_numpy(transfer.points).to(like.device, like.dtype),)
+            self._arguments = (torch.from_numpy(chosen.points).to(like.device, like.dtype),)
 
     def initial(self) -> np.ndarray:
         """Return a copy of this rank's part of the weights that the network holds now, in its dtype."""
         return self._weights.get()
 
+    @collective
     def evaluate(self, x: np.ndarray, gradient: bool = True) -> Evaluation:
         """Evaluate objective and constraints at given weights; the network holds them afterwards.
 
@@ -139,6 +141,7 @@ class NeuralDesign:
         )
 
 
+@collective
 def sum_gradients(comm: MPI.Comm, network: torch.nn.Module) -> None:
     """Sum the `.grad` of parameters over ranks, those of pixels left out: for one's own loop.
 

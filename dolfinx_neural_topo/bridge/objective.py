@@ -10,9 +10,9 @@ from torch.autograd.function import once_differentiable
 
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.bridge.replication import check_replicated
-from dolfinx_neural_topo.bridge.transfer import PointTransfer
+from dolfinx_neural_topo.bridge.transfer import PointTransfer, Transfer
 from dolfinx_neural_topo.density import Design, Evaluation
-from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.errors import InputError, agree, collective
 
 
 class TopologyObjective:
@@ -31,6 +31,7 @@ class TopologyObjective:
       gradient, which the backward pass gathers: memory and time of the network are those of one rank.
 
     Attributes:
+        comm: Communicator.
         design: The design.
         transfer: Map from the network's output to owned cells.
         last: The latest `Evaluation`, gradients with respect to the logits of owned cells; None before.
@@ -41,16 +42,20 @@ class TopologyObjective:
             this rank's owned logits.
 
     Raises:
-        InputError: The transfer belongs to another mesh.
+        InputError: The transfer is none, or belongs to another mesh.
+
+    Note: Collective.
     """
 
-    def __init__(self, design: Design, transfer=None):
+    @collective
+    def __init__(self, design: Design, transfer: Transfer | None = None):
         self.design = design
         self.transfer: Any = PointTransfer(design.domain) if transfer is None else transfer
         if self.transfer.mesh is not design.domain.mesh:
             raise InputError("transfer must be made for the mesh of the design, it was made for another one")
         self.last: Evaluation | None = None
 
+    @collective
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
         """Evaluate the objective.
 
@@ -68,6 +73,7 @@ class TopologyObjective:
         """
         return self.values(logits)[0]
 
+    @collective
     def values(self, logits: torch.Tensor) -> torch.Tensor:
         """Evaluate the objective and the design's further constraints.
 
@@ -82,6 +88,7 @@ class TopologyObjective:
         tile = self._tile(logits)
         return _Values.apply(tile, self, torch.is_grad_enabled() and tile.requires_grad)
 
+    @collective
     def density(self, logits: torch.Tensor) -> torch.Tensor:
         """Physical density that logits stand for, for loss terms of one's own.
 
@@ -126,6 +133,7 @@ class TopologyObjective:
         return _Cut.apply(logits, transfer.tiles)
 
 
+@collective
 def global_sum(comm, value: torch.Tensor) -> torch.Tensor:
     """Sum a tensor over ranks, differentiably.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from mpi4py import MPI
 
-from dolfinx_neural_topo.errors import ReplicationError
+from dolfinx_neural_topo.errors import ReplicationError, collective
 
 
+@collective
 def check_replicated(comm: MPI.Comm, values: np.ndarray, name: str) -> None:
     """Compare a checksum of an array's bits over ranks.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import scipy.sparse
@@ -12,7 +12,7 @@ from dolfinx_neural_topo._communication import Fetch
 from dolfinx_neural_topo.bridge.tiles import RankTiles
 from dolfinx_neural_topo.density import CellGrid, DesignDomain
 from dolfinx_neural_topo.density.grid import image_coordinates
-from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.errors import InputError, agree, checked, collective
 
 if TYPE_CHECKING:
     import torch
@@ -88,6 +88,7 @@ class PixelTransfer(ImageTransfer):
     Note: Collective.
     """
 
+    @collective
     def __init__(self, grid: CellGrid):
         pixels = grid.pixels[:, None]
         super().__init__(grid.mesh, grid.shape, pixels, np.ones(pixels.shape))
@@ -115,6 +116,7 @@ class SampledTransfer(ImageTransfer):
     Note: Collective.
     """
 
+    @collective
     def __init__(self, domain: DesignDomain, shape: tuple[int, ...]):
         dim = domain.mesh.topology.dim
         given, shape = shape, tuple(int(n) for n in shape)
@@ -151,6 +153,7 @@ class PointTransfer:
         domain: Design domain.
     """
 
+    @checked
     def __init__(self, domain: DesignDomain):
         self.mesh = domain.mesh
         self.points = np.ascontiguousarray(domain.midpoints[:, : domain.mesh.topology.dim])
@@ -163,6 +166,19 @@ class PointTransfer:
     def apply_transpose(self, values: np.ndarray) -> np.ndarray:
         """Return the values."""
         return values
+
+
+class Transfer(Protocol):
+    """A map from a network's output to owned cells, with its transpose; attributes `mesh` and `shape` too."""
+
+    mesh: Any
+    shape: tuple[int, ...]
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Owned logits, shape (num_owned_cells,), from the output here."""
+
+    def apply_transpose(self, values: np.ndarray) -> np.ndarray:
+        """Gradient of the output from that of owned logits."""
 
 
 def default_transfer(domain: DesignDomain, network: torch.nn.Module) -> Any:

@@ -7,11 +7,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from dolfinx_neural_topo.errors import checked
 
-class Stage(Protocol):
+
+class Smooth(Protocol):
     """A map of densities on owned cells, with its transposed derivative.
 
-    A linear stage ignores the point x, y of its pullback and says so by offering `apply_transpose` too.
+    A linear one ignores the point x, y of its pullback and says so by offering `apply_transpose` too.
     """
 
     def apply(self, x: np.ndarray) -> np.ndarray:
@@ -20,8 +22,12 @@ class Stage(Protocol):
     def pullback(self, dJ_dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Gradient with respect to x from one with respect to y = apply(x)."""
 
+
+class Stage(Smooth, Protocol):
+    """A map that can be made again on another mesh: a filter, or what manufacturing asks for."""
+
     def on(self, domain: Any) -> Any:
-        """Return the same stage on another domain (filters and manufacturing only)."""
+        """Return the same stage on another domain."""
 
 
 class Identity:
@@ -66,7 +72,8 @@ class Chain:
         stages: Stages.
     """
 
-    def __init__(self, stages: Iterable[Stage]):
+    @checked
+    def __init__(self, stages: Iterable[Smooth]):
         self.stages = tuple(stages)
 
     @property
@@ -75,13 +82,13 @@ class Chain:
         return all(hasattr(stage, "apply_transpose") for stage in self.stages)
 
     def apply(self, x: np.ndarray) -> np.ndarray:
-        """Apply all stages to owned values, shape (num_owned_cells,). Note: Collective."""
+        """Apply all stages to owned values, shape (num_owned_cells,). Note: Collective among stages."""
         return self.fields(x)[-1]
 
     def fields(self, x: np.ndarray) -> list[np.ndarray]:
         """Apply all stages; return x and what each stage makes of it, in order.
 
-        Note: Collective.
+        Note: Collective among stages.
         """
         fields = [x]
         for stage in self.stages:
@@ -95,7 +102,7 @@ class Chain:
             dJ_dy: Owned values, shape (num_owned_cells,).
             fields: What `fields` returned.
 
-        Note: Collective.
+        Note: Collective among stages.
         """
         for k in reversed(range(len(self.stages))):
             dJ_dy = self.stages[k].pullback(dJ_dy, fields[k], fields[k + 1])

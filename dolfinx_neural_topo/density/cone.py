@@ -6,9 +6,10 @@ import numpy as np
 import scipy.sparse
 from scipy.spatial import cKDTree
 
+from dolfinx_neural_topo._checks import check_number, owned_values
 from dolfinx_neural_topo._communication import Halo, exchange, max_replicated, sum_replicated
 from dolfinx_neural_topo.density.domain import DesignDomain
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 
 _ROWS_AT_ONCE = 50_000
 
@@ -44,9 +45,9 @@ class ConeFilter:
     Note: Collective.
     """
 
+    @collective
     def __init__(self, domain: DesignDomain, radius: float):
-        if not 0.0 < radius < np.inf:
-            raise InputError(f"radius must be positive and finite, got {radius}")
+        radius = check_number("radius", radius, "(0, inf)")
         size = _diagonal(domain)
         if radius > size:
             raise InputError(
@@ -54,7 +55,7 @@ class ConeFilter:
                 "the mesh's own units: use 1.5 to 3 widths of a cell"
             )
         self.domain = domain
-        self.radius = float(radius)
+        self.radius = radius
         positions, owners, cells = _images_near(domain, self.radius)
         weights, used = _weights(domain, self.radius, positions)
         self._halo, columns = _halo(domain, owners, cells, used)
@@ -68,10 +69,12 @@ class ConeFilter:
         self._row_sums[self._passive] = 1.0
         self._refuse_identity()
 
+    @collective
     def on(self, domain: DesignDomain) -> ConeFilter:
         """Return the same filter on another domain. Note: Collective."""
         return ConeFilter(domain, self.radius)
 
+    @collective(rho_design=owned_values)
     def apply(self, rho_design: np.ndarray) -> np.ndarray:
         """Filter a density: H rho_design.
 
@@ -88,6 +91,7 @@ class ConeFilter:
         rho_filtered[self._passive] = rho_design[self._passive]
         return rho_filtered
 
+    @collective(values=owned_values)
     def apply_transpose(self, values: np.ndarray) -> np.ndarray:
         """Apply the transpose: H^T values.
 
@@ -103,6 +107,7 @@ class ConeFilter:
         result[self._passive] = values[self._passive]
         return result
 
+    @collective(dJ_drho_filtered=owned_values)
     def pullback(self, dJ_drho_filtered: np.ndarray, rho_design=None, rho_filtered=None) -> np.ndarray:
         """Gradient with respect to the density before the filter; the point does not matter.
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from dolfinx_neural_topo._checks import owned_values, real_array
 from dolfinx_neural_topo._communication import sum_replicated
-from dolfinx_neural_topo.density.chain import Chain, Identity, Stage
+from dolfinx_neural_topo.density.chain import Chain, Identity, Smooth, Stage
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.density.evaluation import Evaluation
 from dolfinx_neural_topo.density.logits import Logits
 from dolfinx_neural_topo.density.persistence import Persistence
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
 from dolfinx_neural_topo.density.volume import chain_volume
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
+from dolfinx_neural_topo.physics.algebra import AnyFunctional
+
+
+def _design_values(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
+    """Check one number for each owned design cell."""
+    count = np.count_nonzero(given["self"].domain.design)
+    return real_array(name, value, (count,), "one number for each owned design cell")
 
 
 class Design:
@@ -66,22 +74,30 @@ class Design:
     lower = 0.0
     upper = 1.0
 
+    @collective
     def __init__(
         self,
-        functional,
+        functional: AnyFunctional,
         domain: DesignDomain,
         *,
-        filter=None,
+        filter: Stage | None = None,
         manufacturing: Sequence[Stage] = (),
-        projection=None,
+        projection: Smooth | None = None,
         constrain: str = "physical",
         volume: str = "exactly",
-        constraints: Sequence[tuple[Any, float]] = (),
+        constraints: Sequence[tuple[AnyFunctional, float]] = (),
     ):
         if constrain not in ("physical", "design"):
             raise InputError(f'constrain must be "physical" or "design", got {constrain!r}')
         if volume not in ("exactly", "at most"):
             raise InputError(f'volume must be "exactly" or "at most", got {volume!r}')
+        for each in (functional, *(each for each, _ in constraints)):
+            mesh = getattr(each, "mesh", getattr(getattr(each, "state", None), "mesh", None))
+            if mesh is not None and mesh.ufl_domain() != domain.mesh.ufl_domain():
+                raise InputError(
+                    f"domain must be made on the mesh of functional {getattr(each, 'name', each)!r}, "
+                    "it was made on another one"
+                )
         for name, stages in (("filter", [filter]), ("manufacturing", manufacturing)):
             if any(getattr(stage, "domain", domain) is not domain for stage in stages):
                 raise InputError(
@@ -93,11 +109,11 @@ class Design:
                     f"bounds of constraints must be positive, got {bound}; negate or shift the functional"
                 )
         self.comm = domain.comm
-        self.functional = functional
+        self.functional: Any = functional
         self.domain = domain
-        self.filter = filter or Identity()
+        self.filter: Any = filter or Identity()
         self.manufacturing = tuple(manufacturing)
-        self.projection = projection or Identity()
+        self.projection: Any = projection or Identity()
         self.constraints = tuple(constraints)
         self.constrain, self.volume_is_a_choice = constrain, volume == "at most"
         self.chain = Chain([self.filter, *manufacturing, self.projection])
@@ -115,7 +131,8 @@ class Design:
         """What a run needs beside values: numbers of the entries of x, stage, cost."""
         return Persistence(self, self.domain.canonical_index[self.domain.design])
 
-    def on(self, functional, domain: DesignDomain) -> Design:
+    @collective
+    def on(self, functional: AnyFunctional, domain: DesignDomain) -> Design:
         """Return a design with the same stages, without further constraints, on another domain.
 
         Args:
@@ -134,6 +151,7 @@ class Design:
             volume="at most" if self.volume_is_a_choice else "exactly",
         )
 
+    @collective
     def initial(self) -> np.ndarray:
         """Return the constant density that meets the volume constraint, on owned design cells.
 
@@ -142,6 +160,7 @@ class Design:
         exactly = VolumeConstrainedSigmoid(self.domain, volume=self._volume)
         return exactly.apply(np.zeros(self.domain.num_owned_cells))[self.domain.design]
 
+    @collective(x=_design_values)
     def evaluate(self, x: np.ndarray, gradient: bool = True) -> Evaluation:
         """Evaluate objective and constraints at a density.
 
@@ -169,6 +188,7 @@ class Design:
             constraint_gradients=rows[:, domain.design],
         )
 
+    @collective(x=_design_values)
     def volume_constraint(self, x: np.ndarray) -> float:
         """Return the first constraint, volume / allowed volume - 1, at rho_design on owned design cells.
 
@@ -177,6 +197,7 @@ class Design:
         material = sum_replicated(self.comm, self._volume.value(self.domain.expand(x)))
         return (self.domain.solid_volume + float(material)) / self._allowed_volume - 1.0
 
+    @collective(rho_design=owned_values)
     def evaluate_density(self, rho_design: np.ndarray, gradient: bool = True) -> Evaluation:
         """Evaluate the objective and further constraints at a density.
 
@@ -213,6 +234,7 @@ class Design:
             volume=self.volume(rho),
         )
 
+    @collective(rho_design=owned_values)
     def rho_from_design(self, rho_design: np.ndarray) -> np.ndarray:
         """Apply all stages to a density (to the blueprint, where there are three fields).
 
@@ -226,6 +248,7 @@ class Design:
         """
         return self.chain.apply(rho_design)
 
+    @collective(dJ_drho=owned_values, rho_design=owned_values)
     def pullback_density(self, dJ_drho: np.ndarray, rho_design: np.ndarray) -> np.ndarray:
         """Gradient with respect to rho_design from one with respect to rho: transpose of `rho_from_design`.
 
@@ -233,6 +256,7 @@ class Design:
         """
         return self.chain.pullback(dJ_drho, self.chain.fields(rho_design))
 
+    @collective(rho=owned_values)
     def volume(self, rho: np.ndarray) -> float:
         """Volume fraction of a density: its material over the volume of all cells that are not void.
 

@@ -10,13 +10,15 @@ import dolfinx
 import numpy as np
 import ufl
 
+from dolfinx_neural_topo._checks import check_number
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo._dolfinx import original_cells
-from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.errors import InputError, agree, checked, collective
 
 Marker = Callable[[np.ndarray], np.ndarray] | np.ndarray | tuple[Any, Any]
 
 
+@checked
 @dataclass(frozen=True)
 class SymmetryPlane:
     """A plane that bounds the modelled part of a symmetric structure.
@@ -29,13 +31,26 @@ class SymmetryPlane:
     point: Sequence[float]
     normal: Sequence[float]
 
+    @checked
     def distance(self, points: np.ndarray) -> np.ndarray:
         """Signed distance of points, shape (n, 3), from the plane: shape (n,)."""
         return (points - self._padded(self.point)) @ self.unit_normal
 
+    @checked
     def reflect(self, points: np.ndarray) -> np.ndarray:
         """Mirror images of points, shape (n, 3)."""
         return points - 2.0 * np.outer(self.distance(points), self.unit_normal)
+
+    def __post_init__(self):
+        if np.shape(self.point) not in ((2,), (3,)) or np.shape(self.normal) != np.shape(self.point):
+            raise InputError(
+                "a symmetry plane must have a point and a normal of two or three coordinates each, "
+                f"got {self.point!r} and {self.normal!r}"
+            )
+        for value in (*self.point, *self.normal):
+            check_number("coordinates of a symmetry plane", value)
+        if not np.any(self.normal):
+            raise InputError("normal of a symmetry plane must not be zero")
 
     @property
     def unit_normal(self) -> np.ndarray:
@@ -97,6 +112,7 @@ class DesignDomain:
     Note: Collective.
     """
 
+    @collective
     def __init__(
         self,
         space_or_rho: dolfinx.fem.FunctionSpace | dolfinx.fem.Function,
@@ -137,7 +153,7 @@ class DesignDomain:
         self.design_volume, self.solid_volume = sum_replicated(
             self.comm, [self.cell_volumes[self.design].sum(), self.cell_volumes[self.solid].sum()]
         )
-        self.volume_fraction = float(volume_fraction)
+        self.volume_fraction = check_number("volume_fraction", volume_fraction, "(0, 1]")
         self._check_volume_fraction()
 
     @property
@@ -155,6 +171,7 @@ class DesignDomain:
         """Place of each owned cell in the mesh's input, independent of the partition; int64."""
         return canonical_index(self.space)
 
+    @checked
     def expand(self, design_values: np.ndarray | float) -> np.ndarray:
         """Fill a density from its design cells: solid cells get 1, void cells 0.
 
@@ -168,6 +185,7 @@ class DesignDomain:
         rho[self.design] = design_values
         return rho
 
+    @collective
     def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper corner of the mesh, each of shape (3,), the same on all ranks.
 
@@ -205,6 +223,9 @@ class DesignDomain:
         if isinstance(marker, tuple):
             tags, values = marker
             dim = self.mesh.topology.dim
+            topology = self.mesh.topology
+            if tags.topology not in (topology, getattr(topology, "_cpp_object", None)):
+                raise InputError(f"{name} needs cell tags of the domain's mesh, got those of another mesh")
             if tags.dim != dim:
                 raise InputError(
                     f"{name} needs cell tags (dimension {dim}), got tags of dimension {tags.dim}"
@@ -241,6 +262,7 @@ def canonical_index(space: dolfinx.fem.FunctionSpace) -> np.ndarray:
     return index
 
 
+@collective
 def bounding_box(comm, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Corners of the smallest box around points of all ranks.
 
@@ -275,5 +297,12 @@ def _checked_planes(domain: DesignDomain, planes: Sequence[SymmetryPlane]) -> tu
                 f"symmetry: the mesh must lie on one side of the plane through {tuple(plane.point)} with "
                 f"normal {tuple(plane.normal)}, its cells reach from {least:.6g} "
                 f"to {most:.6g}; mesh one part only"
+            )
+        corners = np.abs(plane.distance(domain.mesh.geometry.x))
+        gap, size = max_replicated(domain.comm, [-corners.min(initial=huge), corners.max(initial=0.0)])
+        if -gap > 1e-8 * size:
+            raise InputError(
+                f"symmetry: the mesh must touch the plane through {tuple(plane.point)} with normal "
+                f"{tuple(plane.normal)}, its nearest corner is {-gap:.6g} away; move the plane there"
             )
     return planes

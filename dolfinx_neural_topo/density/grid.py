@@ -8,9 +8,10 @@ import dolfinx
 import numpy as np
 from mpi4py import MPI
 
+from dolfinx_neural_topo._checks import owned_values
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.density.domain import bounding_box
-from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.errors import InputError, agree, collective
 
 COARSEST = 4
 """Cells that a coarser grid has along each axis at least."""
@@ -28,6 +29,7 @@ class CellGrid:
         mesh: The mesh.
         shape: Shape of an image.
         pixels: Flat pixel number of each owned cell (in DG0 dof order), shape (num_owned_cells,).
+        num_owned_cells: Cells this rank owns.
         cells_per_pixel: How many cells share a pixel.
 
     Args:
@@ -40,6 +42,7 @@ class CellGrid:
     Note: Collective.
     """
 
+    @collective
     def __init__(self, mesh: dolfinx.mesh.Mesh, shape: tuple[int, ...]):
         dim = mesh.topology.dim
         shape = tuple(int(n) for n in shape)
@@ -51,6 +54,7 @@ class CellGrid:
         self.shape = shape
         self._corners = bounding_box(self.comm, mesh.geometry.x)
         self.pixels = self._pixels()
+        self.num_owned_cells = len(self.pixels)
         size = int(np.prod(shape))
         counts = sum_replicated(self.comm, np.bincount(self.pixels, minlength=size))
         if counts.min() != counts.max() or counts.min() < 1:
@@ -61,6 +65,7 @@ class CellGrid:
             )
         self.cells_per_pixel = int(counts[0])
 
+    @collective
     def to_cells(self, image: np.ndarray) -> np.ndarray:
         """Give every owned cell the value of its pixel.
 
@@ -82,6 +87,7 @@ class CellGrid:
         agree(self.comm, wrong)
         return image.reshape(-1)[self.pixels]
 
+    @collective(values=owned_values)
     def sum_cells(self, values: np.ndarray) -> np.ndarray:
         """Sum owned values over the cells of each pixel: the transpose of `to_cells`.
 
@@ -97,6 +103,7 @@ class CellGrid:
         image = np.bincount(self.pixels, weights=values, minlength=size)
         return sum_replicated(self.comm, image).reshape(self.shape)
 
+    @collective(values=owned_values)
     def to_image(self, values: np.ndarray) -> np.ndarray:
         """Average owned values over the cells of each pixel: the inverse of `to_cells`.
 
@@ -111,6 +118,7 @@ class CellGrid:
         return self.sum_cells(values) / self.cells_per_pixel
 
     @classmethod
+    @collective
     def find(cls, mesh: dolfinx.mesh.Mesh) -> CellGrid | None:
         """Return the pixels of a mesh that is an evenly spaced grid, or None if it is not.
 
@@ -131,6 +139,7 @@ class CellGrid:
         except InputError:
             return None
 
+    @collective
     def coarsened(self, factor: int, comm: MPI.Comm | None = None) -> dolfinx.mesh.Mesh | None:
         """Create the grid with cells `factor` times as wide, as `create_rectangle` and `create_box` make it.
 

@@ -11,9 +11,10 @@ import ufl
 from dolfinx import fem
 from petsc4py import PETSc
 
+from dolfinx_neural_topo._checks import check_number, owned_values
 from dolfinx_neural_topo._petsc import Owner, Unread, check_prefix, options, reason_name
 from dolfinx_neural_topo.density.domain import DesignDomain
-from dolfinx_neural_topo.errors import InputError, SolverError
+from dolfinx_neural_topo.errors import InputError, SolverError, collective
 from dolfinx_neural_topo.physics.solvers import LARGEST_DIRECT
 
 ACCEPTED = 1e-9  # true residual relative to the load: filter and transpose are exact to far below 1e-5
@@ -60,6 +61,7 @@ class HelmholtzFilter(Owner):
     Note: Collective.
     """
 
+    @collective
     def __init__(
         self,
         domain: DesignDomain,
@@ -70,10 +72,8 @@ class HelmholtzFilter(Owner):
         petsc_options: Mapping[str, Any] | None = None,
     ):
         super().__init__()
-        if not 0.0 < radius < np.inf:
-            raise InputError(f"radius must be positive and finite, got {radius}")
         self.domain = domain
-        self.radius = float(radius)
+        self.radius = check_number("radius", radius, "(0, inf)")
         self._prefix = check_prefix(domain.comm, petsc_options_prefix)
         self._options = dict(petsc_options or {})
         space = fem.functionspace(domain.mesh, ("Lagrange", 1))
@@ -83,6 +83,7 @@ class HelmholtzFilter(Owner):
         self._ksp = self._solver(space, self._options)
         self.void_beyond = void_beyond
 
+    @collective
     def on(self, domain: DesignDomain) -> HelmholtzFilter:
         """Return the same filter on another domain, to be destroyed.
 
@@ -99,6 +100,7 @@ class HelmholtzFilter(Owner):
             domain, self.radius, petsc_options_prefix=self._prefix, petsc_options=self._options
         )
 
+    @collective(rho_design=owned_values)
     def apply(self, rho_design: np.ndarray) -> np.ndarray:
         """Filter a density: H rho_design.
 
@@ -116,6 +118,7 @@ class HelmholtzFilter(Owner):
         smoothed = self._smooth(rho_design) / self.domain.cell_volumes
         return np.where(self.domain.design, smoothed, rho_design)
 
+    @collective(values=owned_values)
     def apply_transpose(self, values: np.ndarray) -> np.ndarray:
         """Apply the transpose: H^T values.
 
@@ -132,6 +135,7 @@ class HelmholtzFilter(Owner):
         """
         return np.where(self.domain.design, self._smooth(values / self.domain.cell_volumes), values)
 
+    @collective(dJ_drho_filtered=owned_values)
     def pullback(self, dJ_drho_filtered: np.ndarray, rho_design=None, rho_filtered=None) -> np.ndarray:
         """Gradient with respect to the density before the filter; the point does not matter.
 

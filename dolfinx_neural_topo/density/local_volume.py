@@ -7,7 +7,7 @@ import numpy as np
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.density.cone import ConeFilter
 from dolfinx_neural_topo.density.domain import DesignDomain
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 
 
 class LocalVolume:
@@ -41,6 +41,7 @@ class LocalVolume:
 
     name = "local volume"
 
+    @collective
     def __init__(self, domain: DesignDomain, radius: float, *, power: float = 16.0):
         if not 1.0 <= power < np.inf:
             raise InputError(f"power must be at least 1 and finite, got {power}")
@@ -49,6 +50,7 @@ class LocalVolume:
         self._mean = ConeFilter(domain, radius)
         self._weights = np.where(domain.design, domain.cell_volumes, 0.0) / domain.design_volume
 
+    @collective
     def value(self, rho: np.ndarray) -> float:
         """Return J at a density, dimensionless.
 
@@ -59,6 +61,7 @@ class LocalVolume:
         """
         return self._norm(self._mean.apply(rho))[0]
 
+    @collective
     def value_and_gradient(self, rho: np.ndarray) -> tuple[float, np.ndarray]:
         """Return J and dJ/drho on owned cells, shape (num_owned_cells,).
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dolfinx_neural_topo._checks import owned_values
 from dolfinx_neural_topo.density.evaluation import Evaluation
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 
 if TYPE_CHECKING:
     from dolfinx_neural_topo.density.design import Design
@@ -29,7 +30,9 @@ class Logits:
 
     def __init__(self, design: Design, sigmoid: VolumeConstrainedSigmoid):
         self._design, self._sigmoid = design, sigmoid
+        self.comm, self.domain = design.comm, design.domain
 
+    @collective(logits=owned_values)
     def apply(self, logits: np.ndarray) -> np.ndarray:
         """Map owned logits to rho_design with the volume allowed (see `VolumeConstrainedSigmoid`).
 
@@ -43,10 +46,12 @@ class Logits:
             )
         return self._sigmoid.apply(logits)
 
+    @collective(dJ_drho_design=owned_values, logits=owned_values, rho_design=owned_values)
     def pullback(self, dJ_drho_design: np.ndarray, logits: np.ndarray, rho_design: np.ndarray) -> np.ndarray:
         """Gradient with respect to the logits from one with respect to rho_design = apply(logits)."""
         return self._sigmoid.pullback(dJ_drho_design, logits, rho_design)
 
+    @collective(logits=owned_values)
     def evaluate(self, logits: np.ndarray, gradient: bool = True) -> Evaluation:
         """Evaluate the objective and further constraints at the density that logits stand for.
 

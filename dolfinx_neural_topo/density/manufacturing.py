@@ -9,7 +9,7 @@ import numpy as np
 from dolfinx_neural_topo._communication import max_replicated
 from dolfinx_neural_topo.density.columns import Columns
 from dolfinx_neural_topo.density.domain import DesignDomain
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 
 _POWER = 40.0  # of the smooth maximum
 _BLEND = 0.02  # relative width of the smooth minimum
@@ -38,16 +38,19 @@ class Extrusion:
     Note: Collective. One all-to-all there and one back, each of the rank's cells.
     """
 
+    @collective
     def __init__(self, domain: DesignDomain, direction: Sequence[float]):
         self.domain = domain
         self.direction = tuple(direction)
         self._columns = Columns(domain, direction)
         self._count = np.maximum(self._columns.gather(domain.design.astype(np.float64)).sum(axis=0), 1.0)
 
+    @collective
     def on(self, domain: DesignDomain) -> Extrusion:
         """Return the same stage on another domain. Note: Collective."""
         return Extrusion(domain, self.direction)
 
+    @collective
     def apply(self, x: np.ndarray) -> np.ndarray:
         """Average owned values, shape (num_owned_cells,), along the lines. Note: Collective."""
         design = self.domain.design
@@ -55,10 +58,12 @@ class Extrusion:
         mean = self._columns.spread(np.broadcast_to(lines, self._columns.shape))
         return np.where(design, mean, x)
 
+    @collective
     def apply_transpose(self, values: np.ndarray) -> np.ndarray:
         """Apply the transpose, which is the stage itself. Note: Collective."""
         return self.apply(values)
 
+    @collective
     def pullback(self, dJ_dy: np.ndarray, x=None, y=None) -> np.ndarray:
         """Gradient with respect to the density before; the point does not matter. Note: Collective."""
         return self.apply(dJ_dy)
@@ -177,6 +182,7 @@ class OverhangFilter(_Supported):
     Note: Collective. A sweep passes one row of cells to either neighbour per layer.
     """
 
+    @collective
     def __init__(self, domain: DesignDomain, direction: Sequence[float]):
         super().__init__(domain, direction, _CROSS if domain.mesh.topology.dim == 3 else _ROW)
         size = self._columns.cell_size
@@ -191,6 +197,7 @@ class OverhangFilter(_Supported):
                 f"printed alike, got {tuple(direction)}; mesh the whole part, or turn the direction"
             )
 
+    @collective
     def on(self, domain: DesignDomain) -> OverhangFilter:
         """Return the same stage on another domain. Note: Collective."""
         return OverhangFilter(domain, self.direction)
@@ -219,6 +226,7 @@ class Casting(_Supported):
     Note: Collective. One all-to-all there and one back, each of the rank's cells.
     """
 
+    @collective
     def __init__(self, domain: DesignDomain, direction: Sequence[float]):
         super().__init__(domain, direction, _BELOW)
         if any(height * side < -1e-12 for height, side in _planes_across(self._columns, domain)):
@@ -227,6 +235,7 @@ class Casting(_Supported):
                 f"got {tuple(direction)}; draw the other way"
             )
 
+    @collective
     def on(self, domain: DesignDomain) -> Casting:
         """Return the same stage on another domain. Note: Collective."""
         return Casting(domain, self.direction)

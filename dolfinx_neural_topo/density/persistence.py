@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.physics.algebra import num_solves, settle
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Persistence:
     """
 
     def __init__(self, design: Design, entries: np.ndarray):
-        self._design = design
+        self._design, self.comm = design, design.comm
         self.entries, self.cells = entries, design.domain.canonical_index
 
     @property
@@ -34,6 +34,7 @@ class Persistence:
         """Solves of the objective's states so far, 0 for a functional that has none."""
         return num_solves(self._design.functional)
 
+    @collective
     def settle(self) -> bool:
         """Solve as accurately as results must be, to 1e-5; return whether that is new. Note: Collective."""
         limits = (functional for functional, _ in self._design.constraints)

@@ -9,10 +9,11 @@ import numpy as np
 from mpi4py import MPI
 from scipy.spatial import cKDTree
 
+from dolfinx_neural_topo._checks import owned_values
 from dolfinx_neural_topo._communication import exchange
 from dolfinx_neural_topo._dolfinx import dg0_cells, original_cells
 from dolfinx_neural_topo.density.domain import DesignDomain
-from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.errors import InputError, agree, checked, collective
 from dolfinx_neural_topo.physics.algebra import problems_of
 
 
@@ -47,6 +48,7 @@ class PMeanPooling:
     Note: Collective.
     """
 
+    @collective
     def __init__(
         self, domain: DesignDomain, space: dolfinx.fem.FunctionSpace, penalty: float | Penalty = 3.0
     ):
@@ -75,6 +77,7 @@ class PMeanPooling:
         penalty: Any = self._penalty
         return float(getattr(penalty, "value", penalty))
 
+    @collective(rho=owned_values)
     def apply(self, rho: np.ndarray) -> np.ndarray:
         """Pool a fine density.
 
@@ -89,6 +92,7 @@ class PMeanPooling:
         p = self.penalty
         return self._collect(self._weights * np.maximum(rho, 0.0) ** p) ** (1.0 / p)
 
+    @collective
     def pullback(self, dJ_drho_coarse: np.ndarray, rho: np.ndarray, rho_coarse: np.ndarray) -> np.ndarray:
         """Gradient with respect to the fine density.
 
@@ -163,6 +167,7 @@ class PooledFunctional:
         functional: The coarse functional.
         pooling: The pooling.
         problems: State problems of the coarse functional.
+        mesh: The fine mesh.
         name: Name in reports.
 
     Args:
@@ -170,17 +175,21 @@ class PooledFunctional:
         pooling: From the fine cells to those of `functional`.
     """
 
+    @checked
     def __init__(self, functional: Any, pooling: PMeanPooling):
         self.functional = functional
         self.pooling = pooling
         self.comm = functional.comm
         self.problems = problems_of(functional)
         self.name = f"{getattr(functional, 'name', 'J')} on a coarser mesh"
+        self.mesh = pooling.domain.mesh
 
+    @collective
     def value(self, rho: np.ndarray) -> float:
         """Return J at a fine density on owned cells. Note: Collective."""
         return self.functional.value(self.pooling.apply(rho))
 
+    @collective
     def value_and_gradient(self, rho: np.ndarray) -> tuple[float, np.ndarray]:
         """Return J and its gradient by the fine density, both on owned cells.
 

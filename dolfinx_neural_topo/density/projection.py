@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo._checks import check_number
+from dolfinx_neural_topo.errors import InputError, checked
 
 
 class HeavisideProjection:
@@ -27,10 +28,9 @@ class HeavisideProjection:
         Wang, Lazarov and Sigmund (2011), Structural and Multidisciplinary Optimization 43, equation 9.
     """
 
+    @checked
     def __init__(self, beta: float, eta: float = 0.5):
-        if not 0.0 <= eta <= 1.0:
-            raise InputError(f"eta must lie in [0, 1], got {eta}")
-        self.eta = float(eta)
+        self.eta = check_number("eta", eta, "[0, 1]")
         self.beta = beta
 
     @property
@@ -40,20 +40,20 @@ class HeavisideProjection:
 
     @beta.setter
     def beta(self, beta: float) -> None:
-        if not 0.0 < beta < np.inf:
-            raise InputError(f"beta must be positive and finite, got {beta}")
-        self._beta = float(beta)
+        self._beta = check_number("beta", beta, "(0, inf)")
 
     @property
     def realizations(self) -> tuple[HeavisideProjection, ...]:
         """Projections over whose densities the objective is the worst case: this one alone."""
         return (self,)
 
+    @checked
     def apply(self, rho_filtered: np.ndarray) -> np.ndarray:
         """Project owned values, shape (num_owned_cells,); 0 stays 0 and 1 stays 1."""
         below = np.tanh(self._beta * self.eta)
         return (below + np.tanh(self._beta * (rho_filtered - self.eta))) / self._height
 
+    @checked
     def pullback(self, dJ_drho: np.ndarray, rho_filtered: np.ndarray, rho: np.ndarray) -> np.ndarray:
         """Gradient with respect to the filtered density, owned values, shape (num_owned_cells,)."""
         below = np.tanh(self._beta * self.eta)
@@ -92,6 +92,7 @@ class ThreeFieldProjection:
         Wang, Lazarov and Sigmund (2011), Structural and Multidisciplinary Optimization 43, section 4.
     """
 
+    @checked
     def __init__(
         self,
         beta: float,
@@ -125,10 +126,12 @@ class ThreeFieldProjection:
         """Projections over whose densities the objective is the worst case; a blueprint comes last."""
         return (self.eroded,) if self._eroded_alone else (self.eroded, self.dilated, self.intermediate)
 
+    @checked
     def apply(self, rho_filtered: np.ndarray) -> np.ndarray:
         """Project to the blueprint, owned values, shape (num_owned_cells,)."""
         return self.intermediate.apply(rho_filtered)
 
+    @checked
     def pullback(self, dJ_drho: np.ndarray, rho_filtered: np.ndarray, rho: np.ndarray) -> np.ndarray:
         """Gradient with respect to the filtered density from one with respect to the blueprint."""
         return self.intermediate.pullback(dJ_drho, rho_filtered, rho)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
+from dolfinx_neural_topo._checks import real_array
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.density._root import locate, newton
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.density.volume import LinearVolume, Volume
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 
 MARGIN = 3.0  # of the mean logit: sigmoid(3) = 0.95 of the volume is used at first, where there is a choice
 
@@ -50,6 +51,7 @@ class VolumeConstrainedSigmoid:
     Note: Collective.
     """
 
+    @collective
     def __init__(
         self,
         domain: DesignDomain,
@@ -61,12 +63,15 @@ class VolumeConstrainedSigmoid:
         if weights is not None and volume is not None:
             raise InputError("weights and volume exclude each other, got both")
         self.domain = domain
+        if weights is not None:
+            weights = real_array("weights", weights, (domain.num_owned_cells,), "one for each owned cell")
         if volume is None:
             volume = LinearVolume(domain, domain.cell_volumes if weights is None else weights)
         self.volume = volume
         self._mean_weights = np.where(domain.design, domain.cell_volumes, 0.0) / domain.design_volume
         self._at_most = at_most
 
+    @collective
     def apply(self, logits: np.ndarray) -> np.ndarray:
         """Map logits to a density with the right volume.
 
@@ -106,6 +111,7 @@ class VolumeConstrainedSigmoid:
         newton(mean, 0.0, fraction)
         return rho_design
 
+    @collective
     def pullback(self, dJ_drho_design: np.ndarray, logits: np.ndarray, rho_design: np.ndarray) -> np.ndarray:
         """Gradient with respect to the logits, zero on passive cells.
 

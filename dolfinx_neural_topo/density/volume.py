@@ -9,7 +9,7 @@ import numpy as np
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.density.chain import Chain
 from dolfinx_neural_topo.density.domain import DesignDomain
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 
 
 class Volume(Protocol):
@@ -40,7 +40,9 @@ class LinearVolume:
     Note: Collective.
     """
 
+    @collective
     def __init__(self, domain: DesignDomain, weights: np.ndarray):
+        self.comm = domain.comm
         self.guess_weights = np.where(domain.design, weights, 0.0)
         self.capacity = float(sum_replicated(domain.comm, self.guess_weights.sum()))
 
@@ -67,7 +69,9 @@ class ChainVolume:
     Note: Collective.
     """
 
+    @collective
     def __init__(self, domain: DesignDomain, chain: Chain):
+        self.comm = domain.comm
         self._chain = chain
         self._design = domain.design
         self.guess_weights = np.where(domain.design, domain.cell_volumes, 0.0)
@@ -83,6 +87,7 @@ class ChainVolume:
                 f"these solid and void cells, got {domain.volume_fraction}"
             )
 
+    @collective
     def value(self, rho_design: np.ndarray) -> float:
         """Summand of this rank.
 
@@ -90,6 +95,7 @@ class ChainVolume:
         """
         return self.guess_weights @ self._chain.apply(rho_design)
 
+    @collective
     def value_and_weights(self, rho_design: np.ndarray) -> tuple[float, np.ndarray]:
         """Summand of this rank, and the derivative of the volume on owned cells.
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from mpi4py import MPI
 
-from dolfinx_neural_topo.errors import agree
+from dolfinx_neural_topo.errors import agree, together
 
 _T = TypeVar("_T")
 
@@ -46,22 +46,11 @@ def on_rank_zero(comm: MPI.Comm, action: Callable[[], _T]) -> _T | None:
         What `action` returned on rank 0; None on the other ranks.
 
     Raises:
-        Exception: On rank 0 what `action` raised; elsewhere a RuntimeError with its message.
+        Exception: What `action` raised, the same type on all ranks.
 
     Note: Collective.
     """
-    result, caught = None, None
-    if comm.rank == 0:
-        try:
-            result = action()
-        except Exception as error:
-            caught = error
-    problem = comm.bcast(f"on rank 0: {type(caught).__name__}: {caught}" if caught else None, root=0)
-    if caught is not None:
-        raise caught
-    if problem is not None:
-        raise RuntimeError(problem)
-    return result
+    return together(comm, lambda: action() if comm.rank == 0 else None, "work on rank 0")
 
 
 def gather_rows(comm: MPI.Comm, rows: np.ndarray) -> np.ndarray | None:

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from dolfinx_neural_topo._dolfinx import geometry_nodes
 from dolfinx_neural_topo._files import as_path, in_a_sentence, read_arrays, replacing
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.io._ranks import gather_rows, on_rank_zero
 from dolfinx_neural_topo.io.gather import function_of_cells, values_by_cell
 
@@ -21,6 +21,7 @@ _RANGE = 1e-6  # excess over [0, 1] that rounding explains
 _TOLERANCE = 1e-6  # of the mesh's extent: how far the midpoint of "the same cell" may be from the stored one
 
 
+@collective
 def write_density(path: str | Path, density: fem.Function) -> None:
     """Write a scalar DG0 function as .npz: each cell's value and midpoint.
 
@@ -49,6 +50,7 @@ def write_density(path: str | Path, density: fem.Function) -> None:
     on_rank_zero(mesh.comm, action)
 
 
+@collective
 def read_density(path: str | Path, density: fem.Function) -> None:
     """Fill a scalar DG0 function from a file that `write_density` wrote, on any number of ranks.
 

@@ -7,9 +7,10 @@ import ufl
 from dolfinx import fem
 from dolfinx.mesh import Mesh
 
-from dolfinx_neural_topo.errors import agree
+from dolfinx_neural_topo.errors import agree, collective
 
 
+@collective
 def as_function(
     values: np.ndarray, space: fem.FunctionSpace | fem.Function, *, name: str = "density"
 ) -> fem.Function:
@@ -40,6 +41,7 @@ def as_function(
     return function
 
 
+@collective
 def cell_mean(
     expression: ufl.core.expr.Expr, mesh: Mesh, *, name: str = "cell_mean", quadrature_degree: int = 2
 ):

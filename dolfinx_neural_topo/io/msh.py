@@ -12,7 +12,7 @@ from mpi4py import MPI
 
 from dolfinx_neural_topo import _dolfinx
 from dolfinx_neural_topo._files import as_path
-from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.errors import InputError, agree, collective
 from dolfinx_neural_topo.io._cells import CELLS, FACET, count_sides, number_rows, orientations, permutation
 from dolfinx_neural_topo.io.groups import Tags, by_name, overlay
 from dolfinx_neural_topo.io.msh_file import ELEMENTS, MshFile, parse_msh
@@ -23,6 +23,7 @@ _PLANE = 1e-10  # of the extent: how far nodes of a plane mesh may be from their
 _Members = list[tuple[np.ndarray, tuple[int, ...]]]
 
 
+@collective
 def read_mesh(
     path: str | Path, comm: MPI.Comm = MPI.COMM_WORLD, *, ghost_mode: GhostMode = GhostMode.shared_facet
 ) -> TaggedMesh:

@@ -11,7 +11,7 @@ from dolfinx.io import XDMFFile
 from dolfinx.mesh import Mesh
 
 from dolfinx_neural_topo._files import as_path
-from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.errors import InputError, agree, collective
 from dolfinx_neural_topo.io.gather import to_nodes
 
 
@@ -32,6 +32,7 @@ class ParaViewFile:
     Note: Collective, as are all methods.
     """
 
+    @collective
     def __init__(self, path: str | Path, mesh: Mesh):
         path = as_path(path, suffix=".xdmf")
         problem = None
@@ -43,14 +44,15 @@ class ParaViewFile:
             except OSError as error:
                 problem = f"path {path} cannot be written: {error.strerror}; choose another one"
         agree(mesh.comm, problem)
-        self._mesh = mesh
+        self.comm, self._mesh = mesh.comm, mesh
         self._path = path
         with self._sentences():
             self._file = XDMFFile(mesh.comm, str(path), "w")
             self._file.write_mesh(mesh)
 
+    @collective
     def write(self, fields: Sequence[fem.Function], time: float = 0.0) -> None:
-        """Write the fields under their `name`s.
+        """Write the fields under their `name`s. Note: Collective.
 
         Args:
             fields: Functions on the file's mesh.
@@ -92,6 +94,7 @@ class ParaViewFile:
         self.close()
 
 
+@collective
 def write_paraview(path: str | Path, *fields: fem.Function) -> None:
     """Write fields of one mesh into an XDMF file that ParaView opens.
 

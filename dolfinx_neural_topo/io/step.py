@@ -12,7 +12,7 @@ import numpy as np
 from dolfinx.mesh import GhostMode
 from mpi4py import MPI
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.io.msh import Loaded, load_msh, read_by
 from dolfinx_neural_topo.io.tagged import TaggedMesh
 
@@ -25,6 +25,7 @@ Selector = str | tuple[int, int, int] | Callable[[np.ndarray, np.ndarray], bool]
 """A label, a colour, or whether the corners of a box (lowest, highest; shape (3,) each) are wanted."""
 
 
+@collective
 def read_step(
     path: str | Path,
     comm: MPI.Comm = MPI.COMM_WORLD,

@@ -9,13 +9,14 @@ import numpy as np
 from dolfinx import fem
 
 from dolfinx_neural_topo._files import as_path, in_a_sentence, replacing
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.io._ranks import on_rank_zero
 from dolfinx_neural_topo.io.surface import Surface, closed_surface
 
 _RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 
 
+@collective
 def write_stl(
     path: str | Path,
     density: fem.Function,

@@ -16,7 +16,7 @@ import numpy as np
 from dolfinx import fem
 from mpi4py import MPI
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.io._midpoints import Points, boundary_triangles, midpoints, tetrahedra
 from dolfinx_neural_topo.io._ranks import gather_rows
 from dolfinx_neural_topo.io.gather import values_by_cell
@@ -67,6 +67,7 @@ class _Corners:
     phi: np.ndarray
 
 
+@collective
 def closed_surface(
     density: fem.Function, *, level: float | None = None, mirror: Sequence[tuple[int, float]] = ()
 ) -> Surface | None:

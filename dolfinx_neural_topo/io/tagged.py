@@ -9,7 +9,7 @@ import numpy as np
 import ufl
 from dolfinx.mesh import Mesh, MeshTags
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.io.groups import Tags
 
 
@@ -40,6 +40,7 @@ class TaggedMesh:
     unusable: dict[str, str] = field(default_factory=dict)
     inside: frozenset[str] = frozenset()
 
+    @checked
     def cells(self, name: str) -> np.ndarray:
         """Return the local cells (ghosts included) of a group, shape `(n,)`, int32.
 
@@ -48,6 +49,7 @@ class TaggedMesh:
         """
         return _find(self.cell_tags, self._tags(self.cell_groups, name, "cells"))
 
+    @checked
     def owned_cells(self, name: str) -> np.ndarray:
         """Return for each owned cell whether it is in the group, shape `(owned cells,)`, bool.
 
@@ -59,6 +61,7 @@ class TaggedMesh:
         inside[cells[cells < len(inside)]] = True
         return inside
 
+    @checked
     def facets(self, name: str) -> np.ndarray:
         """Return the local facets of a group, as `locate_dofs_topological` takes them, shape `(n,)`, int32.
 
@@ -67,6 +70,7 @@ class TaggedMesh:
         """
         return _find(self.facet_tags, self._tags(self.facet_groups, name, "facets"))
 
+    @checked
     def ds(self, name: str) -> ufl.Measure:
         """Return the integration measure over the exterior facets of a group.
 
@@ -78,6 +82,7 @@ class TaggedMesh:
             raise InputError(f"no facet of group {name!r} is at the boundary; integrate over `dS({name!r})`")
         return ufl.Measure("ds", domain=self.mesh, subdomain_data=self.facet_tags)(tags)
 
+    @checked
     def dS(self, name: str) -> ufl.Measure:
         """Return the integration measure over the facets of a group that lie between two cells.
 

@@ -15,7 +15,7 @@ from dolfinx import io
 from dolfinx.mesh import GhostMode
 from mpi4py import MPI
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.io._cells import permutation
 from dolfinx_neural_topo.io.msh import check_file, read_by
 from dolfinx_neural_topo.io.msh_file import ELEMENTS, MshFile
@@ -44,6 +44,7 @@ class _Item:
     text: str
 
 
+@collective
 def read_xdmf(
     path: str | Path, comm: MPI.Comm = MPI.COMM_WORLD, *, ghost_mode: GhostMode = GhostMode.shared_facet
 ) -> TaggedMesh:

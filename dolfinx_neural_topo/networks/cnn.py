@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dolfinx_neural_topo.errors import checked
 from dolfinx_neural_topo.networks._exchange import channels_first
 from dolfinx_neural_topo.networks._image import ImageNetwork
 from dolfinx_neural_topo.networks._initial import orthogonal
@@ -55,6 +56,7 @@ class PaperCNN(ImageNetwork):
         torch.Size([20, 60])
     """
 
+    @checked
     def __init__(
         self,
         shape: Sequence[int],
@@ -119,6 +121,7 @@ class DeepCNN(PaperCNN):
         InputError: If `shape` or `kernel` is unusable.
     """
 
+    @checked
     def __init__(
         self,
         shape: Sequence[int],

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.networks._initial import truncated_normal
 
 
@@ -40,6 +40,7 @@ class FourierMLP(nn.Module):
 
     frequencies: Tensor
 
+    @checked
     def __init__(
         self,
         dim: int,

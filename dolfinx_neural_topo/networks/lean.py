@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.networks._exchange import channels_first
 from dolfinx_neural_topo.networks._image import ImageNetwork
 from dolfinx_neural_topo.networks._stages import Decoder, check_shape, upsample
@@ -50,6 +50,7 @@ class LeanCNN(ImageNetwork):
         InputError: If the arguments do not fit together.
     """
 
+    @checked
     def __init__(
         self,
         shape: Sequence[int],
@@ -94,6 +95,7 @@ class LeanCNN(ImageNetwork):
         return upsample(logits, self.output_resize, self.inner, self.shape, self.tiles)[0, 0]
 
 
+@checked
 def recipe_cnn(
     shape: Sequence[int],
     *,

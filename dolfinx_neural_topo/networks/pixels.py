@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.networks._image import ImageNetwork
 from dolfinx_neural_topo.networks._stages import check_shape, upsample
 
@@ -26,6 +26,7 @@ class PixelLogits(ImageNetwork):
         InputError: If `value` is a tensor of another shape.
     """
 
+    @checked
     def __init__(
         self,
         shape: Sequence[int],
@@ -67,6 +68,7 @@ class MultiresolutionLogits(ImageNetwork):
         InputError: If `levels` is not positive.
     """
 
+    @checked
     def __init__(
         self,
         shape: Sequence[int],

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.optimize.method import Array, Method, Variables
 
 Schedule = Callable[[int], float]
@@ -49,6 +49,7 @@ class Adam(Method):
     name = "Adam"
     fields = ("x", "good", "first", "second")
 
+    @checked
     def __init__(
         self, lr: float = 3e-3, *, betas: tuple[float, float] = (0.9, 0.999), schedule: Schedule | None = None
     ):

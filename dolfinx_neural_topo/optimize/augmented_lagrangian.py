@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.optimize.method import Array, Method, Variables, total
 from dolfinx_neural_topo.optimize.threaded import LibraryMethod
 
@@ -58,6 +58,7 @@ class AugmentedLagrangian(Method):
         Birgin and Martinez, Practical Augmented Lagrangian Methods (2014), algorithm 4.1.
     """
 
+    @checked
     def __init__(
         self, method: Method, *, evaluations: int = 40, penalty: float = 10.0, tolerance: float = 1e-3
     ):

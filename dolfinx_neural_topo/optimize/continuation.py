@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, checked
 
 
 class Continuation:
@@ -30,6 +30,7 @@ class Continuation:
             attribute.
     """
 
+    @checked
     def __init__(
         self,
         target: Any,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.optimize.method import Array, Variables, total
 from dolfinx_neural_topo.optimize.mma import MMA
 
@@ -36,6 +36,7 @@ class GCMMA(MMA):
 
     name = "GCMMA"
 
+    @checked
     def __init__(
         self,
         move: float = 0.5,

@@ -10,7 +10,7 @@ import numpy as np
 from mpi4py import MPI
 
 from dolfinx_neural_topo._communication import sum_replicated
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.optimize.line_search import StrongWolfe
 from dolfinx_neural_topo.optimize.method import Array, Method, Variables
 
@@ -142,6 +142,7 @@ class LBFGS(Method):
     name = "L-BFGS"
     fields = ("base", "x", "direction", "vectors")
 
+    @checked
     def __init__(self, memory: int = 10, *, decrease: float = 1e-3, curvature: float = 0.9):
         if memory < 1:
             raise InputError(f"memory must be at least 1, got {memory}")

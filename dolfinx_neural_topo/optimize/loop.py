@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from dolfinx_neural_topo._checks import check_count, check_number
-from dolfinx_neural_topo.errors import InputError, together
+from dolfinx_neural_topo.errors import collective
 from dolfinx_neural_topo.optimize.continuation import Continuation, as_continuations
 from dolfinx_neural_topo.optimize.interrupts import Interrupts
 from dolfinx_neural_topo.optimize.method import Method, Variables
@@ -16,6 +16,7 @@ from dolfinx_neural_topo.optimize.run import Run
 from dolfinx_neural_topo.optimize.step import Step
 
 
+@collective(free=("callbacks", "progress"))
 def minimize(
     variables: Variables,
     method: Method,
@@ -57,27 +58,16 @@ def minimize(
         Best and last design, reason, history, cost.
 
     Raises:
-        InputError: If a budget is not positive, `method` is a class, `callbacks` no list of functions, or
-            `checkpoint` given for variables without `persistence`.
+        InputError: If a budget is not positive, or `checkpoint` given for variables without `persistence`.
         SolverError: If the start cannot be evaluated.
         CheckpointError: If `checkpoint` exists and neither it nor the one before it can be used.
 
     Note: Collective.
     """
-
-    def check() -> None:
-        if isinstance(method, type):
-            raise InputError(f"method must be an object, got the class; way out: {method.__name__}()")
-        check_count("evaluations", evaluations)
-        check_count("checkpoint_every", checkpoint_every)
-        if seconds is not None:
-            check_number("seconds", seconds, "(0, inf]")
-        if not isinstance(callbacks, (list, tuple)) or not all(map(callable, callbacks)):
-            raise InputError(
-                f"callbacks must be a list of functions, got {callbacks!r}; way out: callbacks=[f]"
-            )
-
-    together(variables.comm, check, "the checks of minimize")
+    check_count("evaluations", evaluations)
+    check_count("checkpoint_every", checkpoint_every)
+    if seconds is not None:
+        check_number("seconds", seconds, "(0, inf]")
     try:
         run = Run(
             variables,

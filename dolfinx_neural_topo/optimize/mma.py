@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.errors import InputError, agree, checked
 from dolfinx_neural_topo.optimize.method import Array, Method, Variables, total
 from dolfinx_neural_topo.optimize.mma_subproblem import Subproblem
 
@@ -42,6 +42,7 @@ class MMA(Method):
     constrained = True
     fields = ("x", "older", "oldest", "low", "upp", "slopes")
 
+    @checked
     def __init__(self, move: float = 0.3, growth: float = 1.4, shrink: float = 0.7, initial: float = 0.5):
         checks = {
             "move must lie in (0, 1]": (move, 0 < move <= 1),

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.optimize.method import Array, Variables
 from dolfinx_neural_topo.optimize.threaded import Function, LibraryMethod
 
@@ -38,6 +38,7 @@ class NLoptMMA(LibraryMethod):
     name = "NLopt MMA"
     constrained = True
 
+    @checked
     def __init__(self, tolerance: float = 1e-8):
         if tolerance < 0:
             raise InputError(f"tolerance must not be negative, got {tolerance}")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.optimize.method import Array, Method, Variables, total
 from dolfinx_neural_topo.optimize.volume_root import increasing_root, volume_constraint
 
@@ -43,6 +43,7 @@ class OC(Method):
     constrained = True
     fields = ("x", "scale", "slope")
 
+    @checked
     def __init__(self, move: float = 0.2, damping: float = 0.5):
         for name, value in (("move", move), ("damping", damping)):
             if not 0 < value <= 1:

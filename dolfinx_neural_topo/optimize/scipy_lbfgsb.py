@@ -7,7 +7,7 @@ import math
 import numpy as np
 import scipy.optimize
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.threaded import Function, LibraryMethod
 
@@ -30,6 +30,7 @@ class SciPyLBFGSB(LibraryMethod):
 
     name = "SciPy L-BFGS-B"
 
+    @checked
     def __init__(self, memory: int = 10):
         if memory < 1:
             raise InputError(f"memory must be at least 1, got {memory}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.optimize.result import History
 
 
@@ -19,6 +19,7 @@ class RelativeProgress:
         InputError: If tolerance is not positive or window is below 1.
     """
 
+    @checked
     def __init__(self, tolerance: float = 1e-3, window: int = 10):
         if not tolerance > 0:
             raise InputError(f"tolerance must be positive, got {tolerance}")

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from dolfinx import fem
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
+
+
+class AnyFunctional(Protocol):
+    """What a functional of one's own needs, its communicator among it."""
+
+    comm: Any
+
+    def value(self, rho: np.ndarray) -> float:
+        """Value at a density on owned cells, the same on all ranks."""
+
+    def value_and_gradient(self, rho: np.ndarray) -> tuple[float, np.ndarray]:
+        """Value, and gradient on owned cells."""
 
 
 class Functional:
@@ -79,10 +91,12 @@ class Combination(Functional):
         """Solves so far of parts that name no state problem."""
         return sum(num_solves(part) for part in self._own_solves)
 
+    @collective
     def value(self, rho: np.ndarray | None = None) -> float:
         """Return the value at a density. Note: Collective."""
         return self._at([p if isinstance(p, Real) else p.value(rho) for p in self._parts])[0]
 
+    @collective
     def value_and_gradient(self, rho: np.ndarray | None = None) -> tuple[float, np.ndarray]:
         """Return the value and its gradient on owned cells, shape (num_owned_cells,). Note: Collective."""
         parts = [(p, None) if isinstance(p, Real) else p.value_and_gradient(rho) for p in self._parts]
@@ -133,6 +147,7 @@ def num_solves(functional: Any) -> int:
     return own + sum(problem.num_solves for problem in problems_of(functional))
 
 
+@collective
 def settle(functional: Any) -> bool:
     """Solve as accurately as results must be, from now on; return whether that is a change.
 

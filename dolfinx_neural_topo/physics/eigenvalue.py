@@ -69,6 +69,7 @@ class Eigenvalue(Functional, Owner):
         ]
         self._gradient: Gradient | None = None
 
+    @collective
     def value(self, rho: np.ndarray | None = None) -> float:
         """Return the smooth extreme eigenvalue.
 
@@ -89,6 +90,7 @@ class Eigenvalue(Functional, Owner):
             )
         return float(extreme * ((eigenvalues / extreme) ** self.power).sum() ** (1.0 / self.power))
 
+    @collective
     def value_and_gradient(self, rho: np.ndarray | None = None) -> tuple[float, np.ndarray]:
         """Return it and its gradient on owned cells, a new array of shape (num_owned_cells,).
 

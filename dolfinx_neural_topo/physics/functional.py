@@ -11,7 +11,7 @@ from ufl.algorithms import expand_derivatives
 
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo._petsc import Owner
-from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.errors import InputError, agree, collective
 from dolfinx_neural_topo.physics.algebra import Functional
 from dolfinx_neural_topo.physics.chain import check_densities, feeders, in_order, whole
 from dolfinx_neural_topo.physics.field import Field
@@ -41,6 +41,7 @@ class ReducedFunctional(Functional, Owner):
     Note: Collective.
     """
 
+    @collective
     def __init__(self, J: ufl.Form, state: StateProblem, *, power: float = 1.0, name: str = "J"):
         super().__init__()
         self.state, self.comm, self.name, self.power = state, state.comm, name, power
@@ -74,6 +75,7 @@ class ReducedFunctional(Functional, Owner):
             raise InputError(f"J must be positive where power is not 1, got {integral:.3g} for '{self.name}'")
         return integral
 
+    @collective
     def value(self, rho: np.ndarray | None = None) -> float:
         """Return J(rho), without an adjoint solve.
 
@@ -84,6 +86,7 @@ class ReducedFunctional(Functional, Owner):
         """
         return self._integral(rho) ** self.power
 
+    @collective
     def value_and_gradient(self, rho: np.ndarray | None = None) -> tuple[float, np.ndarray]:
         """Return J(rho) and dJ/drho on owned cells, a new array of shape (num_owned_cells,).
 
@@ -119,6 +122,7 @@ class Compliance(Functional, Owner):
     Note: Collective.
     """
 
+    @collective
     def __init__(
         self, state: StateProblem, *, weights: Sequence[float] | None = None, name: str = "compliance"
     ):
@@ -155,6 +159,7 @@ class Compliance(Functional, Owner):
                 f"the closed form of Compliance needs {wrong}; way out: ReducedFunctional with your own J"
             )
 
+    @collective
     def value(self, rho: np.ndarray | None = None) -> float:
         """Return the compliance.
 
@@ -167,6 +172,7 @@ class Compliance(Functional, Owner):
         self._check()  # constants and boundary values may have changed since
         return float(sum_replicated(self.comm, self.weights @ self.state.external_work()))
 
+    @collective
     def value_and_gradient(self, rho: np.ndarray | None = None) -> tuple[float, np.ndarray]:
         """Return the compliance and its gradient on owned cells, a new array of shape (num_owned_cells,).
 
@@ -260,6 +266,7 @@ class Sensitivity:
     Note: Collective.
     """
 
+    @collective
     def __init__(self, parts: Sequence[ufl.Form], state: StateProblem):
         space = state.rho.function_space
         forms = derivatives(parts, state.rho)
@@ -269,6 +276,7 @@ class Sensitivity:
         self._work = fem.Function(space)
         self._num_owned = state.num_owned_cells
 
+    @collective
     def assemble(self) -> np.ndarray:
         """Return the derivative on owned cells, a new array of shape (num_owned_cells,).
 

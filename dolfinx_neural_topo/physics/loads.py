@@ -8,10 +8,11 @@ from mpi4py import MPI
 from scipy.spatial import cKDTree
 
 from dolfinx_neural_topo._dolfinx import dof_points
-from dolfinx_neural_topo.errors import agree
+from dolfinx_neural_topo.errors import agree, collective
 
 
-def nodal_load(V: fem.FunctionSpace, points, values) -> fem.Function:
+@collective(same=("points", "values"))
+def nodal_load(V: fem.FunctionSpace, points: np.ndarray, values: np.ndarray) -> fem.Function:
     """Return the vector of nodal forces for loads at vertices of the mesh.
 
     Force k acts on the node at points[k]; a node named twice carries the sum. Each node is owned by one rank,
@@ -33,7 +34,9 @@ def nodal_load(V: fem.FunctionSpace, points, values) -> fem.Function:
     """
     comm, block_size = V.mesh.comm, V.dofmap.index_map_bs
     points = np.atleast_2d(np.asarray(points, dtype=np.float64))
-    values = np.asarray(values, dtype=np.float64).reshape(len(points), -1 if len(points) else block_size)
+    values = np.asarray(values, dtype=np.float64)
+    if values.size == len(points) * block_size:
+        values = values.reshape(len(points), block_size)
     agree(comm, _shape_problem(points, values, block_size, V.mesh.geometry.dim))
     points = np.pad(points, ((0, 0), (0, 3 - points.shape[1])))
 

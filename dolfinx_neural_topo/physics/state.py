@@ -11,7 +11,7 @@ from dolfinx import fem
 from mpi4py import MPI
 
 from dolfinx_neural_topo._petsc import Owner, check_prefix, require_real
-from dolfinx_neural_topo.errors import InputError, SolverError, agree
+from dolfinx_neural_topo.errors import InputError, SolverError, agree, collective
 from dolfinx_neural_topo.physics import chain
 from dolfinx_neural_topo.physics.checks import check_conditions, check_density
 from dolfinx_neural_topo.physics.field import Field
@@ -73,6 +73,7 @@ class StateProblem(Owner):
 
     load_may_vanish = False
 
+    @collective
     def __init__(
         self,
         equation: Any,
@@ -152,6 +153,7 @@ class StateProblem(Owner):
             raise InputError("periodic needs a linear equation, got a nonlinear one")
         return self.own(Periodicity(self.V, self.bcs, axes))
 
+    @collective
     def check_differentiable(self) -> None:
         """Refuse a gradient where the equation holds a copy of a solution.
 
@@ -200,6 +202,7 @@ class StateProblem(Owner):
             self._operator.rtol = value
             self._inputs.forget()
 
+    @collective
     def settle(self) -> bool:
         """Return to a tolerance fit for results, 1e-5, where solves end at a looser one.
 
@@ -218,6 +221,7 @@ class StateProblem(Owner):
         """Whether all Dirichlet values were zero at the last solve (before the first: are zero)."""
         return not self._lifted
 
+    @collective
     def is_symmetric(self) -> bool:
         """Return whether the operator is symmetric, found out from its matrix at a generic density.
 
@@ -226,6 +230,7 @@ class StateProblem(Owner):
         self._probe()
         return self._operator.symmetric
 
+    @collective
     def compile(self, form: ufl.Form) -> fem.Form:
         """Compile a form with the options of this problem.
 
@@ -236,6 +241,7 @@ class StateProblem(Owner):
         """
         return compile_form(form, self.petsc_options_prefix, self._compiler)
 
+    @collective
     def solve(self, rho: np.ndarray | None = None) -> None:
         """Solve for the states at a density, those that feed them first, unless they are there already.
 
@@ -277,6 +283,7 @@ class StateProblem(Owner):
         self._inputs.take()
         self._operator.unread.check(self.petsc_options_prefix)
 
+    @collective
     def solve_adjoint(self, dJ_du: Sequence[fem.Form], lmbda: Field, load: np.ndarray | None = None) -> None:
         """Solve A^T lmbda = dJ/du at the present state, zero on Dirichlet degrees of freedom.
 

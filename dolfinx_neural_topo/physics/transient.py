@@ -119,6 +119,7 @@ class TransientProblem(StateProblem):
             "factor, for the last state alone (a state that a last state feeds has no gradient)"
         )
 
+    @collective
     def check_steps_differentiable(self) -> None:
         """Refuse a gradient where the equation holds a copy of a solution, as `StateProblem` does.
 
@@ -163,7 +164,7 @@ class TransientProblem(StateProblem):
         Yields:
             The number of the step. At the end, everything is as in the last step.
 
-        Note: Collective.
+        Note: Collective among all ranks, step by step.
         """
         self.solve()
         kept, last = self._kept, (self.num_steps, self._before_last, self._kept[-1])
@@ -185,6 +186,7 @@ class TransientProblem(StateProblem):
                 self._place(*last)
                 self._inputs.take()
 
+    @collective
     def solve_adjoint(self, dJ_du: Sequence[fem.Form], lmbda: Field, load: np.ndarray | None = None) -> None:
         """Solve for the adjoint of the present step, as `StateProblem.solve_adjoint` does.
 

@@ -68,6 +68,7 @@ class TransientFunctional(Functional, Owner):
         self._J_ufl, self._J = J, problem.compile(J)
         self._back: _Back | None = None
 
+    @collective
     def value(self, rho: np.ndarray | None = None) -> float:
         """Return J(rho). States that were not kept are computed again.
 
@@ -87,6 +88,7 @@ class TransientFunctional(Functional, Owner):
             raise InputError(f"J must be positive where power is not 1, got {total:.3g} for '{self.name}'")
         return total
 
+    @collective
     def value_and_gradient(self, rho: np.ndarray | None = None) -> tuple[float, np.ndarray]:
         """Return J(rho) and dJ/drho on owned cells, a new array of shape (num_owned_cells,).
 

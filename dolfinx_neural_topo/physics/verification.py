@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo._checks import check_count, check_number
+from dolfinx_neural_topo._checks import check_count, check_number, real_array
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo._dolfinx import dg0_cells, original_cells
-from dolfinx_neural_topo.physics.algebra import density_space
+from dolfinx_neural_topo.errors import checked, collective
+from dolfinx_neural_topo.physics.algebra import AnyFunctional, density_space
 
 ROUNDING = 1e-12  # remainders below this, relative to J, count as zero
 
 
+@checked
 def random_density(space: Any, low: float, high: float, seed: int = 0) -> np.ndarray:
     """Return random numbers on owned cells that do not depend on the number of ranks.
 
@@ -34,8 +36,9 @@ def random_density(space: Any, low: float, high: float, seed: int = 0) -> np.nda
     return low + (high - low) * ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
+@collective
 def taylor_test(
-    functional: Any,
+    functional: AnyFunctional,
     rho: np.ndarray | None = None,
     *,
     direction: np.ndarray | None = None,
@@ -74,6 +77,7 @@ def taylor_test(
         if direction is None
         else np.asarray(direction, dtype=np.float64)
     )
+    d = real_array("direction", d, rho.shape, "that of rho")
     value, gradient = functional.value_and_gradient(rho)
     slope = float(sum_replicated(functional.comm, gradient @ d))
     steps = step * 0.5 ** np.arange(num_steps)

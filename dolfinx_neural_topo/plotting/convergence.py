@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mpi4py import MPI
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.io._ranks import on_rank_zero, require
 from dolfinx_neural_topo.plotting import _canvas
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _WIDE_RANGE = 10.0  # largest / smallest value beyond which a logarithmic axis reads better
 
 
+@collective
 def plot_convergence(
     target: str | Path | Axes,
     histories: Mapping[str, Sequence[float] | np.ndarray],

@@ -12,7 +12,7 @@ import numpy as np
 from dolfinx import fem
 from mpi4py import MPI
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.io._ranks import on_rank_zero, require
 from dolfinx_neural_topo.io.gather import gather_cell_values, gather_mesh
 from dolfinx_neural_topo.plotting import _canvas
@@ -137,6 +137,7 @@ def draw_polygons(
     return artist
 
 
+@collective
 def plot_density(
     target: str | Path | Axes,
     density: Density,
@@ -186,6 +187,7 @@ def plot_density(
     on_rank_zero(comm, action)
 
 
+@collective
 def plot_designs(
     path: str | Path,
     designs: Mapping[str, Density],

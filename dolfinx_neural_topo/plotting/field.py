@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from dolfinx import fem
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.io._ranks import on_rank_zero, require
 from dolfinx_neural_topo.io.gather import GatheredMesh, gather_cell_values, gather_corner_values, gather_mesh
 from dolfinx_neural_topo.plotting import _canvas
@@ -31,6 +31,7 @@ class _Scene:
     values: np.ndarray
 
 
+@collective
 def plot_field(
     path: str | Path,
     field: fem.Function,
@@ -93,6 +94,7 @@ def plot_field(
     on_rank_zero(mesh.comm, action)
 
 
+@collective
 def plot_displacement(path: str | Path, displacement: fem.Function, **options: Any) -> None:
     """Draw the warped design coloured by the length of its displacement; see `plot_field` for the options.
 

@@ -9,7 +9,7 @@ import numpy as np
 from mpi4py import MPI
 
 from dolfinx_neural_topo._files import as_path, in_a_sentence
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.io._ranks import on_rank_zero, require
 from dolfinx_neural_topo.plotting.density import Density, Polygons, draw_polygons, picture_of
 
@@ -31,18 +31,20 @@ class Movie:
     Note: Collective, as are all methods.
     """
 
+    @collective
     def __init__(self, path: str | Path, *, seconds_per_frame: float = 0.1, comm: MPI.Comm = MPI.COMM_WORLD):
         self._path = as_path(path, suffix=".gif")
         if not isinstance(seconds_per_frame, int | float) or not 0.01 <= seconds_per_frame < 1e3:
             raise InputError(f"seconds_per_frame must lie in [0.01, 1000), got {seconds_per_frame!r}")
         require(comm, "matplotlib", "Movie")
         require(comm, "PIL", "Movie")
-        self._comm = comm
+        self.comm = comm
         self._milliseconds = round(1000 * seconds_per_frame)
         self._frames: list[np.ndarray] = []
 
+    @collective
     def add(self, density: Density) -> None:
-        """Add a frame.
+        """Add a frame. Note: Collective.
 
         Args:
             density: Image of shape (H, W), row 0 at the top, or a scalar DG0 function on a plane mesh;
@@ -52,12 +54,13 @@ class Movie:
             InputError: `density` is neither.
         """
         picture = picture_of(density)
-        frame = on_rank_zero(self._comm, lambda: _pixels(picture))
+        frame = on_rank_zero(self.comm, lambda: _pixels(picture))
         if frame is not None:
             self._frames.append(frame)
 
+    @collective
     def save(self) -> None:
-        """Write the file.
+        """Write the file. Note: Collective.
 
         Raises:
             InputError: No frame was added, or frames differ in size.
@@ -78,7 +81,7 @@ class Movie:
                     self._path, save_all=True, append_images=frames[1:], duration=durations, loop=0
                 )
 
-        on_rank_zero(self._comm, action)
+        on_rank_zero(self.comm, action)
 
 
 def _pixels(picture: Any) -> np.ndarray:

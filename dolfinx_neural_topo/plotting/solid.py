@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from dolfinx import fem
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.io._ranks import on_rank_zero, require
 from dolfinx_neural_topo.io.surface import Surface, closed_surface
 from dolfinx_neural_topo.plotting._display import off_screen
@@ -17,6 +17,7 @@ from dolfinx_neural_topo.plotting._display import off_screen
 _WINDOW = (1200, 900)  # pixels
 
 
+@collective
 def plot_solid(
     path: str | Path,
     density: fem.Function,

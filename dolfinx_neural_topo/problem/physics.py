@@ -175,4 +175,6 @@ def _nodal(loads: list[Load], V: fem.FunctionSpace) -> fem.Function | None:
     if not points:
         return None
     with points[0].table.at("at"):
-        return nodal_load(V, [load.at for load in points], [load.total for load in points])
+        return nodal_load(
+            V, np.array([load.at for load in points]), np.array([load.total for load in points])
+        )

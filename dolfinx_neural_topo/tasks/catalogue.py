@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.tasks import beams, bridges, buildings, other, solids
 from dolfinx_neural_topo.tasks.sketch import Task
 
@@ -125,6 +125,7 @@ _FORM = re.compile(
 )
 
 
+@checked
 def get_task(name: str) -> Task:
     """Return a listed task, or another size of a family.
 
@@ -159,6 +160,7 @@ def get_task(name: str) -> Task:
     return builder(*size, float(form["fraction"]), **parameters)
 
 
+@checked
 def find_tasks(patterns: str | Iterable[str] = "*") -> list[str]:
     """Return the names of listed tasks that match any of the patterns, in the order of the lists.
 

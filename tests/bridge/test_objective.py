@@ -177,7 +177,7 @@ def test_second_derivatives_are_refused():
 
 BAD = {
     "float32": (lambda z: z.float(), r"logits must be float64 on the CPU, got torch.float32"),
-    "numpy": (lambda z: z.numpy(), r"logits must be a torch.Tensor, got ndarray"),
+    "numpy": (lambda z: z.numpy(), r"logits must be a torch.Tensor, got an array"),
     "shape": (lambda z: z.T.contiguous(), r"logits must have shape \(4, 6\), got \(6, 4\)"),
     "nan": (lambda z: torch.where(z == z.max(), torch.nan, z), r"logits must be finite"),
 }

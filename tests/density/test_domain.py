@@ -55,7 +55,7 @@ def test_markers_of_all_kinds_agree():
 
 @pytest.mark.parametrize("volume_fraction", [0.0, 1.000001, 1.4, -0.1, float("nan")])
 def test_volume_fraction_outside_the_interval(volume_fraction):
-    with pytest.raises(InputError, match=r"volume_fraction must lie in \(0, 1\], got"):
+    with pytest.raises(InputError, match=r"volume_fraction must (lie in \(0, 1\]|be a number), got"):
         make_domain(rectangle(comm), volume_fraction=volume_fraction)
 
 
@@ -108,6 +108,16 @@ def test_function_serves_as_well_as_its_space():
     assert DesignDomain(rho, volume_fraction=0.5).space is rho.function_space
 
 
+def test_cell_tags_of_another_mesh_are_refused():
+    mesh, other = rectangle(comm), rectangle(comm)
+    cells = np.arange(mesh.topology.index_map(2).size_local, dtype=np.int32)
+    tags = dolfinx.mesh.meshtags(other, 2, cells, np.ones_like(cells))
+    with pytest.raises(InputError, match="solid needs cell tags of the domain's mesh"):
+        make_domain(mesh, solid=(tags, 2))
+    tags = dolfinx.mesh.meshtags(mesh, 2, cells, np.ones_like(cells))
+    assert not make_domain(mesh, solid=(tags, 2)).solid.any()
+
+
 def test_symmetry_planes_are_checked():
     mesh = rectangle(comm)
     with pytest.raises(InputError, match="must lie on one side of the plane"):
@@ -115,6 +125,11 @@ def test_symmetry_planes_are_checked():
     planes = [SymmetryPlane((0.0, 0.0), (1.0, 0.0)), SymmetryPlane((0.0, 0.0), (1.0, 1.0))]
     with pytest.raises(InputError, match="perpendicular"):
         make_domain(mesh, symmetry=planes)
+    with pytest.raises(InputError, match="must touch the plane"):
+        make_domain(mesh, symmetry=[SymmetryPlane((-1.0, 0.0), (1.0, 0.0))])
+    for point, normal in (((0, 0), (0.0, 0.0)), ((0, 0), (np.nan, 1)), ((0, 0), (1, 0, 0)), (0.0, 1.0)):
+        with pytest.raises(InputError, match=r"normal|coordinates|point must be a sequence"):
+            SymmetryPlane(point, normal)
     both = [SymmetryPlane((0.0, 0.0), (2.0, 0.0)), SymmetryPlane((0.0, 8.0, 0.0), (0.0, 1.0, 0.0))]
     assert make_domain(mesh, symmetry=both).num_copies == 4
 

@@ -146,7 +146,7 @@ def test_radius_larger_than_the_domain():
 @pytest.mark.parametrize("stage", [ConeFilter, HelmholtzFilter])
 @pytest.mark.parametrize("radius", [0.0, -1.0, float("nan"), float("inf")])
 def test_radius_must_be_positive(stage, radius):
-    with pytest.raises(InputError, match="radius must be positive and finite"):
+    with pytest.raises(InputError, match=r"radius must be (positive and finite|a number, got nan)"):
         stage(make_domain(rectangle(comm)), radius)
 
 

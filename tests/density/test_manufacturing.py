@@ -205,13 +205,17 @@ def test_the_same_stages_on_another_domain():
     "direction", [(1.0, 1.0), (0.0, 0.0), (0.0, 0.0, 1.0), (1.0,), (0.0, float("nan")), (0.0, float("inf"))]
 )
 def test_directions_that_are_no_axis(stage, direction):
-    with pytest.raises(InputError, match="direction must lie along an axis of the grid"):
+    with pytest.raises(
+        InputError, match=r"direction(\[1\] must be a number, got nan| must lie along an axis of the grid)"
+    ):
         stage(make_domain(rectangle(comm)), direction)
 
 
 def test_a_direction_that_is_no_axis_on_one_rank():
     direction = (0.0, 1.0) if comm.rank < comm.size - 1 else (1.0, 1.0)
-    with pytest.raises(InputError, match="direction must lie along an axis of the grid"):
+    with pytest.raises(
+        InputError, match=r"direction(\[1\] must be a number, got nan| must lie along an axis of the grid)"
+    ):
         Casting(make_domain(rectangle(comm)), direction)
 
 

@@ -68,7 +68,7 @@ def test_units_are_converted(part):
     ("changes", "said"),
     [
         ({"size": 0.0}, "size must be a positive length"),
-        ({"size": "fine"}, "size must be a positive length"),
+        ({"size": "fine"}, "size must be a number, got 'fine'"),
         ({"unit": "furlong"}, "unit must be one of m, cm"),
         ({"groups": {"a": 3}}, "group 'a' must be a label"),
         ({"groups": {"a": (0, 255, 0)}}, r"group 'a' matches none of its 1\d faces.*\(255, 0, 0\)"),

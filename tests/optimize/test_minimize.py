@@ -112,13 +112,13 @@ def test_budgets_must_be_positive(name):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"evaluations": np.inf}, "evaluations must be positive, got inf; way out: a whole number"),
-        ({"evaluations": 2.5}, "evaluations must be positive, got 2.5"),
-        ({"checkpoint_every": "3"}, "checkpoint_every must be positive, got '3'"),
-        ({"seconds": np.nan}, "seconds must be positive, got nan"),
-        ({"callbacks": print}, "way out: callbacks=.f."),
-        ({"callbacks": [3]}, "callbacks must be a list of functions"),
-        ({"method": OC}, "method must be an object, got the class; way out: OC()"),
+        ({"evaluations": np.inf}, "evaluations must be a whole number, got inf"),
+        ({"evaluations": 2.5}, "evaluations must be a whole number, got 2.5"),
+        ({"checkpoint_every": "3"}, "checkpoint_every must be a whole number, got '3'"),
+        ({"seconds": np.nan}, "seconds must be a number or None, got nan"),
+        ({"callbacks": print}, r"way out: callbacks=\[\.\.\.\]"),
+        ({"callbacks": [3]}, r"callbacks\[0\] must be a function, got 3"),
+        ({"method": OC}, r"method must be a Method .*, got the class OC; way out: an object, such as OC\("),
     ],
 )
 def test_nonsense_on_one_rank_is_refused_on_all(arguments, words):

@@ -217,7 +217,7 @@ def test_an_alternative_can_be_made_buildable(several):
     ("arguments", "says"),
     [
         ({"alternatives": 0}, "alternatives must be positive, got 0"),
-        ({"alternatives": 2.5}, "alternatives must be positive, got 2.5"),
+        ({"alternatives": 2.5}, "alternatives must be a whole number, got 2.5"),
         ({"alternatives": 5}, "alternatives must be at most the number of starts, here 4, got 5"),
         ({"min_distance": 0.0}, r"min_distance must lie in \(0, 1\), got 0.0"),
         ({"min_distance": 1.0}, r"min_distance must lie in \(0, 1\), got 1.0"),

@@ -71,7 +71,7 @@ def test_what_does_not_combine_is_refused():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"step": 0}, "step must be positive, got 0"),
+        ({"step": 0}, "step must be positive and finite, got 0"),
         ({"step": np.nan}, "step"),
         ({"num_steps": 1}, "num_steps"),
     ],

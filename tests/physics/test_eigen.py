@@ -239,7 +239,7 @@ def test_wrong_problems_are_refused(monkeypatch):
     for forms, num, says in (
         ((a, L), 6, "b must be a bilinear form"),
         ((a, 0.0 * b), 6, "b must be a bilinear form"),
-        (("a", b), 6, "a must be a bilinear form"),
+        (("a", b), 6, "a must be a ufl.form.Form, got 'a'"),
         ((a, heat.bilinear_form(T, rho)), 6, "on one space, got several"),
         ((a, b), 9, "num must be at most the number of free unknowns, 8, got 9"),
         ((a, b), 0, "num must be a positive number"),
@@ -269,7 +269,9 @@ def test_wrong_problems_are_refused(monkeypatch):
 def test_wrong_functionals_are_refused():
     with vibrating(problems.box(), num=4) as problem:
         for group in (range(5), range(0), range(0, 4, 2), 2, [0, 1]):
-            with pytest.raises(InputError, match=r"group must be a range within 0 \.\.\. 4"):
+            with pytest.raises(
+                InputError, match=r"group must be a range( within 0 \.\.\. 4| or None, got .*)"
+            ):
                 Eigenvalue(problem, group)
         for power in (0.5, 0.0, np.nan, np.inf):
             with pytest.raises(InputError, match="power must be finite"):

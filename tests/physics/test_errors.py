@@ -59,7 +59,7 @@ def test_density_not_in_dg0(parts, element):
 
 
 def test_density_not_a_function(parts):
-    with pytest.raises(InputError, match=r"rho must be a fem.Function in DG0, got float"):
+    with pytest.raises(InputError, match=r"rho must be a dolfinx.fem.Function, got 0.5"):
         StateProblem((parts.a, parts.L), 0.5, petsc_options_prefix="bad_")
 
 
@@ -108,9 +108,9 @@ def test_conditions_on_another_space(parts):
     other = problems.fix(fem.functionspace(parts.domain, ("Lagrange", 2)), problems.left)
     with pytest.raises(InputError, match=r"bcs\[0\] must constrain"):
         parts.state(bcs=[other])
-    with pytest.raises(InputError, match=r"way out: bcs=\[bc\]"):
+    with pytest.raises(InputError, match=r"way out: bcs=\[\.\.\.\]"):
         parts.state(bcs=parts.bcs[0])
-    with pytest.raises(InputError, match=r"bcs\[1\] must be a fem.DirichletBC, got int"):
+    with pytest.raises(InputError, match=r"bcs\[1\] must be a dolfinx.fem.DirichletBC, got 1"):
         parts.state(bcs=[*parts.bcs, 1])
 
 

