@@ -199,8 +199,9 @@ def _call(name, function, arguments):
 
 
 @pytest.mark.timeout(120)
-def test_another_argument_on_one_rank_ends_alike_on_all(tmp_path):
+def test_another_argument_on_one_rank_ends_alike_on_all(tmp_path, monkeypatch):
     folder = COMM.bcast(tmp_path)
+    monkeypatch.chdir(folder)  # where a path of "nonsense" is written
     wrong = []
     for name, function, right in _valid(folder):
         assert _call(name, function, right) == "accepted", name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -151,7 +151,7 @@ class TransientProblem(StateProblem):
             field.function.x.array[:] = values
             field.changed()
 
-    def replay(self, reverse: bool = False) -> Iterator[int]:
+    def replay(self, reverse: bool = False) -> Generator[int]:
         """Yield the numbers of the steps, from 1, while `u`, `u_old` and constants are as they were there.
 
             problem.solve(rho)

@@ -179,9 +179,7 @@ def test_everything_above_works_on_it():
 
 def test_wrong_cells_are_refused():
     for periodic in ("x", (2,), (0, 0), (-1,), 1.0, (True,), None):
-        with pytest.raises(
-            InputError, match=r"periodic must be True(, False or different axes of 0 \.\.\. 1| or False)"
-        ):
+        with pytest.raises(InputError, match=r"periodic(\[0\])? must be (True|a whole number)"):
             cell((2, 2), periodic=periodic)
     domain = problems.box("quadrilateral", (2, 2), size=(1.0, 1.0))
     V = problems.vector_space(domain)
