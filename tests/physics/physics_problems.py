@@ -315,3 +315,35 @@ def wave(n=10, **options):
     a += k * (p[1] * v[0] - p[0] * v[1]) * ds((1, 2, 3))
     state = StateProblem((a, -2.0 * k * v[1] * ds(1)), rho, petsc_options_prefix="wave_", **options)
     return Problem(state, ReducedFunctional(ufl.dot(state.u, state.u) * ds(2), state))
+
+
+SPEEDS = np.sqrt(
+    [0.7 / 0.52, 1.0 / 2.6]
+)  # of pressure and shear waves in plane strain, for E = 1 and nu = 0.3
+
+
+def elastic_wave(shear=False, n=10, **options):
+    """Share of the power of an elastic wave of length 1 that leaves a strip of length 2 as the other kind.
+
+    The four components are real and imaginary part of the displacement. The strip repeats across its height,
+    and its ends absorb waves of both kinds that meet them squarely.
+    """
+    domain = box("quadrilateral", (2 * n, n // 2), size=(2.0, 0.5))
+    V, rho = fem.functionspace(domain, ("Lagrange", 2, (4,))), density(domain)
+    ds, kind, omega = tagged_ds(domain, left, lambda x: np.isclose(x[0], 2.0)), int(shear), 2.0 * np.pi
+    omega *= SPEEDS[kind]
+    trial, test = ufl.TrialFunction(V), ufl.TestFunction(V)
+    (u_r, u_i), (v_r, v_i) = (
+        (ufl.as_vector([w[0], w[1]]), ufl.as_vector([w[2], w[3]])) for w in (trial, test)
+    )
+    dashpot = ufl.as_matrix(np.diag(SPEEDS).tolist())
+    a = -(omega**2) * (1.0 + rho) * ufl.dot(trial, test) * ufl.dx
+    for u, v in ((u_r, v_r), (u_i, v_i)):
+        sigma = elasticity.stress(u, 1.0 + rho, 0.3, "plane_strain")
+        a += ufl.inner(sigma, elasticity.strain(v)) * ufl.dx
+    a += omega * (ufl.dot(dashpot * u_i, v_r) - ufl.dot(dashpot * u_r, v_i)) * ds((1, 2))
+    L = -2.0 * omega * SPEEDS[kind] * v_i[kind] * ds(1)
+    state = StateProblem((a, L), rho, periodic=(1,), petsc_options_prefix="elastic_wave_", **options)
+    other = 1 - kind
+    share = SPEEDS[other] / SPEEDS[kind] * (state.u[other] ** 2 + state.u[other + 2] ** 2) / 0.5
+    return Problem(state, ReducedFunctional(share * ds(2), state))

@@ -268,3 +268,24 @@ def test_a_plane_wave_passes_and_power_is_conserved():
         back = u - ufl.as_vector([1.0, 0.0])
         powers = [error(ufl.dot(w, w) * ds(tag)) ** 2 for w, tag in ((u, 2), (back, 1))]
         assert sum(powers) == pytest.approx(1.0, rel=1e-9) and min(powers) > 1e-3
+
+
+@pytest.mark.parametrize("shear", [False, True])
+def test_elastic_waves_pass_and_power_is_conserved(shear):
+    with problems.elastic_wave(shear) as problem:
+        state, converted, kind = problem.state, problem.functional, int(shear)
+        x = state.V.tabulate_dof_coordinates()[:, 0]
+        assert converted.value(np.zeros(state.num_owned_cells)) == pytest.approx(0.0, abs=1e-20)
+        exact = np.zeros((len(x), 4))
+        exact[:, kind], exact[:, kind + 2] = np.cos(2 * np.pi * x), np.sin(2 * np.pi * x)
+        assert abs(state.u.x.array.reshape(-1, 4) - exact).max() < 5e-3
+        state.solve(random_density(state.rho.function_space, 0.0, 1.0))
+        ds = problems.tagged_ds(state.mesh, problems.left, lambda x: np.isclose(x[0], 2.0))
+        incoming = ufl.as_vector([float(i == kind) for i in range(4)])
+        roots = ufl.as_matrix(np.diag(np.sqrt([*problems.SPEEDS, *problems.SPEEDS])).tolist())
+        powers = [
+            error(ufl.dot(roots * w, roots * w) * ds(tag)) ** 2 / (0.5 * problems.SPEEDS[kind])
+            for w, tag in ((state.u, 2), (state.u - incoming, 1))
+        ]
+        assert sum(powers) == pytest.approx(1.0, rel=1e-9) and min(powers) > 1e-3
+        assert converted.value() > 1e-3
