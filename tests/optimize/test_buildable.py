@@ -160,6 +160,7 @@ def test_sums_and_own_functionals_are_made_buildable_too():
 
 def test_a_density_of_another_mesh_is_refused():
     design = bracket(comm)
-    with pytest.raises(errors.InputError, match="found must be a result, or finite densities"):
-        make_buildable(design, np.zeros(3))
+    for found in (np.zeros(3), "design.npz", None):
+        with pytest.raises(errors.InputError, match="found must be a result, or finite densities"):
+            make_buildable(design, found)
     design.functional.state.destroy()

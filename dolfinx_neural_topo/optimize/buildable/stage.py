@@ -93,8 +93,9 @@ def make_buildable(
     Note: Collective.
     """
     design = getattr(design, "design", design)
-    rho_design = np.asarray(getattr(found, "rho_design", found), dtype=np.float64)
+    rho_design = np.asarray(getattr(found, "rho_design", found))
     _check(design.domain, rho_design, evaluations)
+    rho_design = rho_design.astype(np.float64)
     attachments = Attachments(problems_of(design.functional))
     attachments.require(~design.domain.void, "a buildable design holds every load")
     stage = _Stage(design, attachments, min_member, min_gap, exact_volume, progress)
@@ -107,13 +108,14 @@ def make_buildable(
 def _check(domain: DesignDomain, rho_design: Array, evaluations: int) -> None:
     if evaluations < len(BETAS):
         raise InputError(f"evaluations must be at least {len(BETAS)}, got {evaluations}")
-    right = rho_design.shape == (domain.num_owned_cells,) and bool(np.all(np.isfinite(rho_design)))
+    real = rho_design.dtype.kind in "fiub"
+    right = real and rho_design.shape == (domain.num_owned_cells,) and bool(np.all(np.isfinite(rho_design)))
     agree(
         domain.comm,
         None
         if right
         else f"found must be a result, or finite densities of shape ({domain.num_owned_cells},), "
-        f"got shape {rho_design.shape}",
+        f"got shape {rho_design.shape} of {rho_design.dtype}",
     )
 
 
