@@ -15,7 +15,7 @@ from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.study.built import BUILT, built
 from dolfinx_neural_topo.study.coarse_to_fine import coarse_to_fine
 from dolfinx_neural_topo.study.job import Job, MeanVolume, Outcome, StartingAt
-from dolfinx_neural_topo.study.multistart import multistart_by
+from dolfinx_neural_topo.study.multistart import FULL_GRID, multistart_by
 from dolfinx_neural_topo.tasks.build import BuiltTask, build
 from dolfinx_neural_topo.tasks.catalogue import nearest
 
@@ -177,6 +177,13 @@ METHODS = {
             "the same with MMA from smooth random densities instead of networks",
             True,
             multistart_by("pixels"),
+            several=True,
+        ),
+        Method(
+            "mma-multistart",
+            "MMA from smooth random densities on the task's own grid, rising penalty; the best one finished",
+            True,
+            multistart_by("pixels", FULL_GRID),
             several=True,
         ),
     )

@@ -5,27 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from dolfinx_neural_topo.optimize.multistart import minimize_multistart, preset
+from dolfinx_neural_topo.optimize.multistart import Schedule, Starts, minimize_multistart, preset
+from dolfinx_neural_topo.optimize.multistart.schedule import FINISH
 from dolfinx_neural_topo.study.job import Job, Outcome
 from dolfinx_neural_topo.tasks.build import build
 from dolfinx_neural_topo.tasks.coarse import meshes, problem
 
+FULL_GRID = Schedule((Starts(1, level=0, evaluations=36, repair=2),), repair_level=0, rounds=(FINISH,))
+"""Starts on the full grid alone, by the same ramp of the penalty; the best one is finished."""
 
-def multistart_by(parameterization: str) -> Callable[[Job], Outcome]:
+
+def multistart_by(parameterization: str, schedule: Schedule | None = None) -> Callable[[Job], Outcome]:
     """Return the method of a study that uses a parameterization (see `minimize_multistart`).
 
     Its budget counts equivalent evaluations, those on coarser grids weighted by cells, and is what the run
     plans for, not a limit: see `minimize_multistart`. The record says what was spent.
+
+    Args:
+        parameterization: Of the starts.
+        schedule: What is done, of which the budget decides the number of starts; the preset for the task's
+            size if None.
     """
 
     def run(job: Job) -> Outcome:
         checkpoint = None if job.folder is None else job.folder / f"checkpoint-{job.key.folder}"
+        chosen = preset(job.task.num_cells) if schedule is None else schedule
         with build(job.task, job.comm) as built:
             found = minimize_multistart(
                 built.design,
                 problem(job.task),
                 meshes=meshes(job.task),
-                schedule=preset(job.task.num_cells).unfinished() if job.last_stage else None,
+                schedule=chosen.unfinished() if job.last_stage else chosen,
                 budget=job.key.budget,
                 seed=job.key.seed,
                 parameterization=parameterization,
