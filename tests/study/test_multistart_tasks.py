@@ -71,6 +71,6 @@ def test_a_run_ends_when_it_gains_no_more_and_keeps_its_volume(method, tmp_path_
 def test_the_rival_makes_all_its_starts_on_the_full_grid():
     budget = 2 * (36 + 2) + FINISH_RESERVE
     record = run("mbb_beam_24x8_0.5", "mma-multistart", evaluations=budget, progress=False)
-    assert record["equivalent_evaluations"] == record["evaluations"] == len(record["history"])
+    assert record["equivalent_evaluations"] == record["evaluations"]
     assert 2 * 38 + 10 <= record["evaluations"] <= 2 * 38 + FINISH.evaluations
     assert not record["volume_exceeded"] and "gained less than" in record["reason"]
