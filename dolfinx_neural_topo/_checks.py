@@ -79,6 +79,10 @@ def real_array(name: str, value: Any, shape: tuple[int, ...], meaning: str) -> n
         raise InputError(
             f"{name} must have shape {shape}, {meaning}, got shape {array.shape} of {array.dtype}"
         )
+    if not np.isfinite(array).all():
+        raise InputError(
+            f"{name} must be finite, got NaN or infinity in {(~np.isfinite(array)).sum()} entries"
+        )
     return array.astype(np.float64, copy=False)
 
 

@@ -100,6 +100,22 @@ def _was_read(name: str) -> bool:
     return bool(used.value)
 
 
+def take_options(solver: Any, prefix: str) -> None:
+    """Let a solver read its options.
+
+    Raises:
+        InputError: PETSc knows no such solver, preconditioner or value.
+    """
+    try:
+        solver.setFromOptions()
+    except PETSc.Error as error:
+        told = [line.rsplit("] ", 1)[-1].strip() for line in str(error).splitlines()]
+        said = " ".join(line for line in told if line and "() at " not in line and "error code" not in line)
+        raise InputError(
+            f"petsc_options of '{prefix}' must be ones that PETSc has, it says: {said:.200}"
+        ) from error
+
+
 @contextmanager
 def options(prefix: str, values: Mapping[str, Any], unread: Unread | None = None) -> Iterator[None]:
     """Put options into PETSc's database under a prefix, and take them out again at the end.

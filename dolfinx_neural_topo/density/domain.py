@@ -182,6 +182,9 @@ class DesignDomain:
             Owned values, shape (num_owned_cells,).
         """
         rho = self.solid.astype(np.float64)
+        num = np.count_nonzero(self.design)
+        if np.shape(design_values) not in ((), (num,)):
+            raise InputError(f"design_values must have shape ({num},), got {np.shape(design_values)}")
         rho[self.design] = design_values
         return rho
 
@@ -221,7 +224,11 @@ class DesignDomain:
         if marker is None:
             return np.zeros(self.num_owned_cells, dtype=bool)
         if isinstance(marker, tuple):
-            tags, values = marker
+            if len(marker) != 2 or not hasattr(marker[0], "indices"):
+                raise InputError(f"{name} must be (cell tags, number or numbers of them), got {marker!r:.80}")
+            tags, values = marker[0], np.atleast_1d(marker[1])
+            if values.dtype.kind not in "iu":
+                raise InputError(f"{name} must name tags by whole numbers, got {marker[1]!r}")
             dim = self.mesh.topology.dim
             topology = self.mesh.topology
             if tags.topology not in (topology, getattr(topology, "_cpp_object", None)):
@@ -231,10 +238,15 @@ class DesignDomain:
                     f"{name} needs cell tags (dimension {dim}), got tags of dimension {tags.dim}"
                 )
             cells = tags.indices[np.isin(tags.values, values)]
+            if self.comm.allreduce(len(cells)) == 0:
+                raise InputError(f"{name} must name tags that cells have, got {values.tolist()}")
             marked = np.zeros(self.num_owned_cells, dtype=bool)
             marked[self.cell_dofs[cells[cells < self.num_owned_cells]]] = True
             return marked
-        given = np.asarray(marker(self.midpoints.T) if callable(marker) else marker)
+        try:
+            given = np.asarray(marker(self.midpoints.T) if callable(marker) else marker)
+        except Exception as error:  # of the user's function
+            raise InputError(f"{name}: the function raised {type(error).__name__}: {error}") from error
         right = given.shape == (self.num_owned_cells,) and given.dtype == bool
         agree(
             self.comm,

@@ -12,7 +12,7 @@ from dolfinx import fem
 from petsc4py import PETSc
 
 from dolfinx_neural_topo._checks import check_number, owned_values
-from dolfinx_neural_topo._petsc import Owner, Unread, check_prefix, options, reason_name
+from dolfinx_neural_topo._petsc import Owner, Unread, check_prefix, options, reason_name, take_options
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.errors import InputError, SolverError, collective
 from dolfinx_neural_topo.physics.solvers import LARGEST_DIRECT
@@ -206,7 +206,7 @@ class HelmholtzFilter(Owner):
         ksp.setOperators(self._K)
         unread = Unread(given)
         with options(self._prefix, {**values, **given}, unread):
-            ksp.setFromOptions()
+            take_options(ksp, self._prefix)
             ksp.setUp()
         unread.check(self._prefix)
         return ksp

@@ -9,7 +9,7 @@ import numpy as np
 from mpi4py import MPI
 from scipy.spatial import cKDTree
 
-from dolfinx_neural_topo._checks import owned_values
+from dolfinx_neural_topo._checks import check_number, owned_values
 from dolfinx_neural_topo._communication import exchange
 from dolfinx_neural_topo._dolfinx import dg0_cells, original_cells
 from dolfinx_neural_topo.density.domain import DesignDomain
@@ -57,6 +57,7 @@ class PMeanPooling:
         self.domain = domain
         self.space = space
         self._penalty = penalty
+        check_number("penalty", self.penalty, "(0, inf)")
         self._num_coarse = space.dofmap.index_map.size_local
         self._slots, wanted = self._parents()
         self._ends = np.cumsum([len(cells) for cells in wanted])

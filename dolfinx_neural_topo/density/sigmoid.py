@@ -65,6 +65,9 @@ class VolumeConstrainedSigmoid:
         self.domain = domain
         if weights is not None:
             weights = real_array("weights", weights, (domain.num_owned_cells,), "one for each owned cell")
+            least, total = weights.min(initial=np.inf), float(sum_replicated(domain.comm, weights.sum()))
+            if not (least >= 0.0 and 0.0 < total < np.inf):
+                raise InputError("weights must be finite, zero or positive, and not all zero")
         if volume is None:
             volume = LinearVolume(domain, domain.cell_volumes if weights is None else weights)
         self.volume = volume

@@ -98,7 +98,7 @@ def kind_of(hint: Any) -> Kind | None:
     if getattr(hint, "_is_protocol", False):
         named = sorted(getattr(hint, "__protocol_attrs__", ()))
         wanted = [name for name in named if callable(getattr(hint, name, None))] or named
-        name = f"a {hint.__name__} (an object with {', '.join(wanted)})"
+        name = f"an object with {', '.join(wanted)}"
         return Kind(
             lambda value: not isinstance(value, type) and any(hasattr(value, a) for a in wanted), name
         )
@@ -196,6 +196,8 @@ def shown(value: Any) -> str:
         text = repr(value)
     except Exception as error:  # of a broken object of a user
         text = f"what cannot be shown ({type(error).__name__})"
+    if " object at 0x" in text:
+        return type(value).__name__
     return f"{text if len(text) <= 80 else text[:77] + '...'} ({type(value).__name__})"
 
 

@@ -17,6 +17,7 @@ from dolfinx_neural_topo.errors import checked
 from dolfinx_neural_topo.networks._exchange import channels_first
 from dolfinx_neural_topo.networks._image import ImageNetwork
 from dolfinx_neural_topo.networks._initial import orthogonal
+from dolfinx_neural_topo.networks._placement import check_placement
 from dolfinx_neural_topo.networks._stages import Decoder, check_shape
 
 LATENT_SIZE = 128
@@ -68,6 +69,7 @@ class PaperCNN(ImageNetwork):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
     ):
+        check_placement(dtype, device)
         super().__init__()
         self.shape = check_shape(shape)
         generator = torch.Generator().manual_seed(seed)
@@ -131,6 +133,7 @@ class DeepCNN(PaperCNN):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
     ):
+        check_placement(dtype, device)
         doublings = 4
         while math.prod(math.ceil(n / 2**doublings) for n in check_shape(shape)) > 256:
             doublings += 1

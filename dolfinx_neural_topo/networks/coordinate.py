@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.networks._initial import truncated_normal
+from dolfinx_neural_topo.networks._placement import check_placement
 
 
 class FourierMLP(nn.Module):
@@ -52,6 +53,7 @@ class FourierMLP(nn.Module):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
     ):
+        check_placement(dtype, device)
         super().__init__()
         if dim not in (1, 2, 3):
             raise InputError(f"dim must be 1, 2 or 3, got {dim}")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.networks._exchange import channels_first
 from dolfinx_neural_topo.networks._image import ImageNetwork
+from dolfinx_neural_topo.networks._placement import check_placement
 from dolfinx_neural_topo.networks._stages import Decoder, check_shape, upsample
 
 LATENT_CHANNELS = 32
@@ -66,6 +67,7 @@ class LeanCNN(ImageNetwork):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
     ):
+        check_placement(dtype, device)
         super().__init__()
         self.shape = check_shape(shape)
         if output_resize < 1:

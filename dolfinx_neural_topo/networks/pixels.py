@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.networks._image import ImageNetwork
+from dolfinx_neural_topo.networks._placement import check_placement
 from dolfinx_neural_topo.networks._stages import check_shape, upsample
 
 
@@ -35,6 +36,7 @@ class PixelLogits(ImageNetwork):
         dtype: torch.dtype = torch.float64,
         device: torch.device | str | None = None,
     ):
+        check_placement(dtype, device)
         super().__init__()
         self.shape = check_shape(shape)
         self.pixelwise = {"logits": (*self.shape, 1)}
@@ -79,6 +81,7 @@ class MultiresolutionLogits(ImageNetwork):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
     ):
+        check_placement(dtype, device)
         super().__init__()
         self.shape = check_shape(shape)
         if levels is None:

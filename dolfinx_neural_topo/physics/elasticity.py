@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import ufl
 from dolfinx import fem
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo._checks import check_number
+from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.physics.forms import default_dx
+from dolfinx_neural_topo.physics.material import check_scalar
 
 SMALLEST = 1e-300  # square of a stress that is zero in any unit, of which the root has a derivative
 
@@ -20,6 +23,7 @@ def strain(u: Any) -> Any:
     return ufl.sym(ufl.grad(u))
 
 
+@checked
 def stress(u: Any, E: Any, nu: float = 0.3, model: str | None = None) -> Any:
     """Return the Cauchy stress 2 mu strain + lambda tr(strain) I.
 
@@ -45,12 +49,14 @@ def stress(u: Any, E: Any, nu: float = 0.3, model: str | None = None) -> Any:
         raise InputError(
             f"nu must lie in (-1, {'1' if model == 'plane_stress' else '0.5'}) for {model}, got {nu}"
         )
+    E = check_scalar("E", E, "[0, inf)")
     mu = E / (2 * (1 + nu))
     lmbda = E * nu / (1 - nu**2) if model == "plane_stress" else E * nu / ((1 + nu) * (1 - 2 * nu))
     eps = strain(u)
     return 2 * mu * eps + lmbda * ufl.tr(eps) * ufl.Identity(dim)
 
 
+@checked
 def bilinear_form(
     V: fem.FunctionSpace,
     E: Any,
@@ -80,6 +86,7 @@ def bilinear_form(
     return ufl.inner(stress(u, E, nu, model), strain(v)) * default_dx(V, quadrature_degree)
 
 
+@checked
 def thermal_load(
     V: fem.FunctionSpace, E: Any, expansion: Any, nu: float = 0.3, model: str | None = None
 ) -> ufl.Form:
@@ -105,6 +112,7 @@ def thermal_load(
     return factor * expansion * ufl.div(v) * default_dx(V, 2 * V.ufl_element().embedded_superdegree)
 
 
+@checked
 def geometric_form(V: fem.FunctionSpace, sigma: Any) -> ufl.Form:
     """Return b(u, v) = -int sigma : (grad u)^T grad v dx, what a stress takes from the stiffness.
 
@@ -123,6 +131,7 @@ def geometric_form(V: fem.FunctionSpace, sigma: Any) -> ufl.Form:
     return -ufl.inner(sigma, ufl.dot(ufl.grad(u).T, ufl.grad(v))) * default_dx(V)
 
 
+@checked
 def self_weight(V: fem.FunctionSpace, rho: fem.Function, weight: Any) -> ufl.Form:
     """Return L(v) = int rho weight . v dx, the load of the structure's own weight.
 
@@ -133,9 +142,14 @@ def self_weight(V: fem.FunctionSpace, rho: fem.Function, weight: Any) -> ufl.For
         rho: Density.
         weight: Force on a unit volume of solid, a vector (UFL or `fem.Constant`).
     """
+    if not isinstance(weight, (ufl.core.expr.Expr, fem.Constant)):
+        weight = ufl.as_vector([check_number("weight", each) for each in np.atleast_1d(weight).tolist()])
+    if weight.ufl_shape != (V.mesh.geometry.dim,):
+        raise InputError(f"weight must have {V.mesh.geometry.dim} components, got shape {weight.ufl_shape}")
     return rho * ufl.dot(weight, ufl.TestFunction(V)) * default_dx(V)
 
 
+@checked
 def von_mises(sigma: Any, nu: float = 0.3, model: str | None = None) -> Any:
     """Return the von Mises stress sqrt(3/2 dev(sigma) : dev(sigma)), the third direction included.
 

@@ -9,6 +9,7 @@ import ufl
 from dolfinx import fem
 from ufl.algorithms import expand_derivatives
 
+from dolfinx_neural_topo._checks import check_count
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.physics.chain import feeders, whole
 
@@ -176,6 +177,7 @@ def default_dx(V: fem.FunctionSpace, degree: int | None = None, **options: Any) 
         k = V.ufl_element().embedded_superdegree
         simplex = V.mesh.topology.cell_name() in ("triangle", "tetrahedron")
         degree = 2 * (k - 1) if simplex else 2 * k
+    check_count("quadrature_degree", degree, 0)
     return ufl.Measure("dx", domain=V.mesh, metadata={"quadrature_degree": degree}, **options)
 
 

@@ -9,6 +9,7 @@ import ufl
 from dolfinx import fem, la
 from ufl.algorithms import expand_derivatives
 
+from dolfinx_neural_topo._checks import check_number
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo._petsc import Owner
 from dolfinx_neural_topo.errors import InputError, agree, collective
@@ -44,6 +45,8 @@ class ReducedFunctional(Functional, Owner):
     @collective
     def __init__(self, J: ufl.Form, state: StateProblem, *, power: float = 1.0, name: str = "J"):
         super().__init__()
+        if check_number("power", power) == 0.0:
+            raise InputError("power must not be 0, which makes every value 1")
         self.state, self.comm, self.name, self.power = state, state.comm, name, power
         if not isinstance(J, ufl.Form) or J.arguments():
             raise InputError(
@@ -131,6 +134,8 @@ class Compliance(Functional, Owner):
         self.weights = (
             np.ones(len(state.states)) if weights is None else np.asarray(weights, dtype=np.float64)
         )
+        if self.weights.shape == (len(state.states),) and not np.isfinite(self.weights).all():
+            raise InputError(f"weights must be finite, got {self.weights.tolist()}")
         if self.weights.shape != (len(state.states),):
             raise InputError(
                 f"weights must hold one number for each of {len(state.states)} load cases, got "

@@ -7,9 +7,13 @@ from typing import Any
 import ufl
 from dolfinx import fem
 
+from dolfinx_neural_topo._checks import check_number
+from dolfinx_neural_topo.errors import checked
 from dolfinx_neural_topo.physics.forms import default_dx
+from dolfinx_neural_topo.physics.material import check_scalar
 
 
+@checked
 def strain_energy(grad_u: Any, nu: float = 0.3) -> Any:
     """Return the energy density mu/2 (tr(F^T F) - dim) - mu ln J + lambda/2 (ln J)^2 for Young's modulus 1.
 
@@ -20,19 +24,23 @@ def strain_energy(grad_u: Any, nu: float = 0.3) -> Any:
         nu: Poisson's ratio.
     """
     dim = grad_u.ufl_shape[0]
+    check_number("nu", nu, "(-1, 0.5)")
     mu, lmbda = 1 / (2 * (1 + nu)), nu / ((1 + nu) * (1 - 2 * nu))
     F = ufl.Identity(dim) + grad_u
     log_J = ufl.ln(ufl.det(F))
     return mu / 2 * (ufl.inner(F, F) - dim) - mu * log_J + lmbda / 2 * log_J**2
 
 
+@checked
 def linear_energy(grad_u: Any, nu: float = 0.3) -> Any:
     """Return the energy density of small strain, mu eps : eps + lambda/2 tr(eps)^2, for Young's modulus 1."""
+    check_number("nu", nu, "(-1, 0.5)")
     mu, lmbda = 1 / (2 * (1 + nu)), nu / ((1 + nu) * (1 - 2 * nu))
     eps = ufl.sym(grad_u)
     return mu * ufl.inner(eps, eps) + lmbda / 2 * ufl.tr(eps) ** 2
 
 
+@checked
 def solid_share(rho: Any, *, penalty: Any = 3.0, threshold: float = 0.01, sharpness: float = 500.0) -> Any:
     """Return gamma(rho), a smooth step from 0 in void to 1 in material.
 
@@ -46,11 +54,15 @@ def solid_share(rho: Any, *, penalty: Any = 3.0, threshold: float = 0.01, sharpn
         Wang, Lazarov, Sigmund and Jensen, Interpolation scheme for fictitious domain techniques for
         topology optimization of finite strain elastic problems (2014), eq. 10.
     """
+    check_number("threshold", threshold, "[0, 1]")
+    check_number("sharpness", sharpness, "(0, inf)")
+    penalty = check_scalar("penalty", penalty, "(0, inf)")
     low = ufl.tanh(sharpness * threshold)
     high = ufl.tanh(sharpness * (1 - threshold))
     return (low + ufl.tanh(sharpness * (rho**penalty - threshold))) / (low + high)
 
 
+@checked
 def energy(u: fem.Function, E: Any, nu: float = 0.3, gamma: Any = None) -> ufl.Form:
     """Return the stored energy int E psi dx, a functional of the state.
 
@@ -76,6 +88,7 @@ def energy(u: fem.Function, E: Any, nu: float = 0.3, gamma: Any = None) -> ufl.F
     return E * density * default_dx(V, 2 * max(1, V.ufl_element().embedded_superdegree))
 
 
+@checked
 def residual(u: fem.Function, E: Any, nu: float = 0.3, gamma: Any = None) -> ufl.Form:
     """Return the internal virtual work, the derivative of `energy`; subtract the loads' to get an equation.
 

@@ -67,6 +67,11 @@ class Snapshot:
         self._kept = None
 
 
+def _are_densities(rho: np.ndarray) -> np.ndarray:
+    """Tell of each number whether it is a density; a little beyond [0, 1] difference quotients may go."""
+    return (rho > -0.1) & (rho < 1.1)
+
+
 class Inputs:
     """Density, constants, coefficients, boundary values and nodal loads of an equation.
 
@@ -127,7 +132,7 @@ class Inputs:
         if given.shape != self._held.shape:
             return Change.SHAPE
         for happened, flag in (
-            (not np.isfinite(given).all(), Change.NAN),
+            (not _are_densities(given).all(), Change.NAN),
             (self._rho.changed(), Change.RHO),
             (given is not self._held and not np.array_equal(given, self._held), Change.WRITE),
             (self._matrix.changed(), Change.MATRIX),
@@ -144,7 +149,12 @@ class Inputs:
         if given.shape != shape:
             return f"rho must have shape {shape}, one number for each owned cell, got {given.shape}"
         bad = np.count_nonzero(~np.isfinite(given))
-        return f"rho must be finite, got NaN or infinity in {bad} cells" if bad else None
+        if bad:
+            return f"rho must be finite, got NaN or infinity in {bad} cells"
+        bad = np.count_nonzero(~_are_densities(given))
+        if not bad:
+            return None
+        return f"rho must lie in [0, 1], got {given.min():g} to {given.max():g}, out of it in {bad} cells"
 
     def take(self) -> None:
         """Remember the inputs as those of a finished solve."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from petsc4py import PETSc
 
-from dolfinx_neural_topo._petsc import Owner, Unread, options, reason_name
+from dolfinx_neural_topo._petsc import Owner, Unread, options, reason_name, take_options
 from dolfinx_neural_topo.errors import SolverError
 from dolfinx_neural_topo.physics import nullspace
 from dolfinx_neural_topo.physics.solvers import Preset, Traits
@@ -92,7 +92,7 @@ class LinearSolver(Owner):
             self.options = {**own, **petsc_options}
         self._unread = unread
         with options(prefix, self.options, unread):
-            self.ksp.setFromOptions()
+            take_options(self.ksp, prefix)
         self.direct = self.ksp.getType() == PETSc.KSP.Type.PREONLY
         self._warm_start = warm_start and not self.direct
         self.ksp.setInitialGuessNonzero(self._warm_start)

@@ -16,8 +16,12 @@ from dolfinx_neural_topo._checks import check_number
 from dolfinx_neural_topo.errors import InputError
 
 
-def _scalar(name: str, value: Any, interval: str = "[0, 1]") -> Any:
-    """Return a UFL scalar, or a number after checking that it lies in an interval."""
+def check_scalar(name: str, value: Any, interval: str = "[0, 1]") -> Any:
+    """Return a UFL scalar, or a number after checking that it lies in an interval.
+
+    Raises:
+        InputError: It is neither, or lies outside.
+    """
     if not isinstance(value, (Expr, fem.Constant)):
         return check_number(name, value, interval)
     if value.ufl_shape != ():
@@ -44,8 +48,8 @@ def simp(rho, *, penalty=3.0, E0=1.0, E_min=1e-9):
     References:
         Sigmund, Morphology-based black and white filters for topology optimization (2007), eq. 2.
     """
-    rho, penalty = _scalar("rho", rho), _scalar("penalty", penalty, "(0, inf)")
-    E0, E_min = _scalar("E0", E0, "[0, inf)"), _scalar("E_min", E_min, "[0, inf)")
+    rho, penalty = check_scalar("rho", rho), check_scalar("penalty", penalty, "(0, inf)")
+    E0, E_min = check_scalar("E0", E0, "[0, inf)"), check_scalar("E_min", E_min, "[0, inf)")
     domain = extract_unique_domain(ufl.as_ufl(rho))
     if isinstance(penalty, (int, float)) and domain is not None:
         penalty = fem.Constant(domain, np.float64(penalty))
@@ -71,7 +75,7 @@ def mass(rho, *, density=1.0):
         Du and Olhoff, Topological design of freely vibrating continuum structures for maximum values of
         simple and multiple eigenfrequencies and frequency gaps, SMO 34 (2007).
     """
-    rho, density = _scalar("rho", rho), _scalar("density", density, "(0, inf)")
+    rho, density = check_scalar("rho", rho), check_scalar("density", density, "(0, inf)")
     return density * ufl.conditional(ufl.le(rho, 0.1), 6e5 * rho**6 - 5e6 * rho**7, rho)
 
 
@@ -121,6 +125,6 @@ def ramp(rho, *, penalty=8.0, E0=1.0, E_min=1e-9):
     References:
         Stolpe and Svanberg, An alternative interpolation scheme for minimum compliance (2001), eq. 5.
     """
-    rho, penalty = _scalar("rho", rho), _scalar("penalty", penalty, "[0, inf)")
-    E0, E_min = _scalar("E0", E0, "[0, inf)"), _scalar("E_min", E_min, "[0, inf)")
+    rho, penalty = check_scalar("rho", rho), check_scalar("penalty", penalty, "[0, inf)")
+    E0, E_min = check_scalar("E0", E0, "[0, inf)"), check_scalar("E_min", E_min, "[0, inf)")
     return E_min + rho / (1 + penalty * (1 - rho)) * (E0 - E_min)

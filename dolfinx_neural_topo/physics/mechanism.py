@@ -10,7 +10,8 @@ import ufl
 from dolfinx import fem
 
 from dolfinx_neural_topo._communication import sum_replicated
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, checked
+from dolfinx_neural_topo.physics.material import check_scalar
 
 
 class Port:
@@ -34,6 +35,7 @@ class Port:
     Note: Collective.
     """
 
+    @checked
     def __init__(self, V: fem.FunctionSpace, ds: ufl.Measure, direction: Sequence[float]):
         mesh = V.mesh
         length = sum(float(d) ** 2 for d in direction) ** 0.5
@@ -50,14 +52,17 @@ class Port:
                 "ds must cover a patch of the boundary, got one of zero area; way out: check facet tags"
             )
 
+    @checked
     def force(self, total: Any) -> ufl.Form:
         """Return L(v) of a force spread evenly over the patch.
 
         Args:
             total: Whole force, a number or `fem.Constant`.
         """
+        total = check_scalar("total", total, "(-inf, inf)")
         return total / self.area * ufl.dot(self.direction, ufl.TestFunction(self.V)) * self.ds
 
+    @checked
     def spring(self, stiffness: Any) -> ufl.Form:
         """Return a(u, v) of springs on the patch, stiffness / area int (u . d) (v . d) ds.
 
@@ -66,8 +71,10 @@ class Port:
         """
         u, v = ufl.TrialFunction(self.V), ufl.TestFunction(self.V)
         d = self.direction
+        stiffness = check_scalar("stiffness", stiffness, "[0, inf)")
         return stiffness / self.area * ufl.dot(u, d) * ufl.dot(v, d) * self.ds
 
+    @checked
     def displacement(self, u: fem.Function) -> ufl.Form:
         """Return the mean displacement of the patch in its direction, a functional of the state."""
         return ufl.dot(u, self.direction) / self.area * self.ds

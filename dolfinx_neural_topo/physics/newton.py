@@ -6,7 +6,7 @@ import numpy as np
 from dolfinx import fem
 from petsc4py import PETSc
 
-from dolfinx_neural_topo._petsc import Owner, options, reason_name
+from dolfinx_neural_topo._petsc import Owner, options, reason_name, take_options
 from dolfinx_neural_topo.errors import InputError, SolverError
 from dolfinx_neural_topo.physics.field import Field
 from dolfinx_neural_topo.physics.linear_solver import ACCEPTED
@@ -60,7 +60,7 @@ class Newton(Owner):
         self.snes.setJacobian(self._linearize_at, operator.A)
         self.snes.setKSP(operator.solver.ksp)
         with options(operator.prefix, self._options, operator.unread):
-            self.snes.setFromOptions()
+            take_options(self.snes, operator.prefix)
             self._atol_given = PETSc.Options().hasName(f"{operator.prefix}snes_atol")
         self.linearized = False
 

@@ -10,6 +10,7 @@ import ufl
 from dolfinx import fem
 from mpi4py import MPI
 
+from dolfinx_neural_topo._checks import check_number
 from dolfinx_neural_topo._petsc import Owner, check_prefix, require_real
 from dolfinx_neural_topo.errors import InputError, SolverError, agree, collective
 from dolfinx_neural_topo.physics import chain
@@ -196,7 +197,7 @@ class StateProblem(Owner):
 
     @rtol.setter
     def rtol(self, value: float) -> None:
-        if not 0.0 < value <= 0.1:
+        if not 0.0 < check_number("rtol", value) <= 0.1:
             raise InputError(f"rtol must lie in (0, 0.1], got {value}: beyond, nothing of a gradient is left")
         if value != self._operator.rtol:
             self._operator.rtol = value

@@ -16,9 +16,13 @@ import ufl
 from dolfinx import fem
 from dolfinx.mesh import Mesh
 
+from dolfinx_neural_topo._checks import check_number
+from dolfinx_neural_topo.errors import checked
 from dolfinx_neural_topo.physics.forms import default_dx
+from dolfinx_neural_topo.physics.material import check_scalar
 
 
+@checked
 def taylor_hood(mesh: Mesh) -> fem.FunctionSpace:
     """Return the mixed space of quadratic velocity (part 0) and linear pressure (part 1).
 
@@ -30,6 +34,7 @@ def taylor_hood(mesh: Mesh) -> fem.FunctionSpace:
     return fem.functionspace(mesh, basix.ufl.mixed_element([velocity, pressure]))
 
 
+@checked
 def brinkman(rho: Any, *, alpha_max: float = 2.5e4, alpha_min: float = 2.5e-4, q: Any = 0.1) -> Any:
     """Return the inverse permeability alpha_max + (alpha_min - alpha_max) rho (1 + q) / (rho + q).
 
@@ -42,9 +47,13 @@ def brinkman(rho: Any, *, alpha_max: float = 2.5e4, alpha_min: float = 2.5e-4, q
     References:
         Borrvall and Petersson (2003), eq. 12.
     """
+    for name, value in (("alpha_max", alpha_max), ("alpha_min", alpha_min)):
+        check_number(name, value, "[0, inf)")
+    q = check_scalar("q", q, "(0, inf)")
     return alpha_max + (alpha_min - alpha_max) * rho * (1 + q) / (rho + q)
 
 
+@checked
 def bilinear_form(W: fem.FunctionSpace, alpha: Any, mu: Any = 1.0) -> ufl.Form:
     """Return a((u, p), (v, q)) = int mu grad u : grad v + alpha u . v - p div v - q div u dx.
 
@@ -63,12 +72,14 @@ def bilinear_form(W: fem.FunctionSpace, alpha: Any, mu: Any = 1.0) -> ufl.Form:
     return work * default_dx(W, 4)
 
 
+@checked
 def body_force(W: fem.FunctionSpace, f: Any) -> ufl.Form:
     """Return L((v, q)) = int f . v dx for a force f on a unit of volume."""
     v, _ = ufl.TestFunctions(W)
     return ufl.dot(f, v) * default_dx(W, 4)
 
 
+@checked
 def dissipated_power(w: fem.Function, alpha: Any, mu: Any = 1.0) -> ufl.Form:
     """Return the dissipated power 1/2 int mu grad u : grad u + alpha u . u dx of a state w = (u, p).
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from dolfinx_neural_topo._checks import check_count, check_number, real_array
-from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo._dolfinx import dg0_cells, original_cells
-from dolfinx_neural_topo.errors import checked, collective
+from dolfinx_neural_topo.errors import InputError, checked, collective
 from dolfinx_neural_topo.physics.algebra import AnyFunctional, density_space
 
 ROUNDING = 1e-12  # remainders below this, relative to J, count as zero
@@ -78,6 +78,11 @@ def taylor_test(
         else np.asarray(direction, dtype=np.float64)
     )
     d = real_array("direction", d, rho.shape, "that of rho")
+    largest = float(
+        max_replicated(functional.comm, np.where(np.isfinite(d), abs(d), np.inf).max(initial=0.0))
+    )
+    if not 0.0 < largest < np.inf:
+        raise InputError(f"direction must be finite and not zero, its largest entry is {largest:g}")
     value, gradient = functional.value_and_gradient(rho)
     slope = float(sum_replicated(functional.comm, gradient @ d))
     steps = step * 0.5 ** np.arange(num_steps)

@@ -118,7 +118,10 @@ def test_budgets_must_be_positive(name):
         ({"seconds": np.nan}, "seconds must be a number or None, got nan"),
         ({"callbacks": print}, r"way out: callbacks=\[\.\.\.\]"),
         ({"callbacks": [3]}, r"callbacks\[0\] must be a function, got 3"),
-        ({"method": OC}, r"method must be a Method .*, got the class OC; way out: an object, such as OC\("),
+        (
+            {"method": OC},
+            r"got the class OC; way out: an object, such as OC\(",
+        ),
     ],
 )
 def test_nonsense_on_one_rank_is_refused_on_all(arguments, words):

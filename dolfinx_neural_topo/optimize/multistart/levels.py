@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from dolfinx import fem
+from dolfinx.mesh import Mesh
 from mpi4py import MPI
 
 from dolfinx_neural_topo._communication import sum_replicated
@@ -131,7 +132,7 @@ class Levels:
         solid, void = cells.allgather(design.domain.solid), cells.allgather(design.domain.void)
         functional, error, same = None, None, False
         try:
-            mesh = self._meshes(comm)[0] if self._meshes else self._grid.coarsened(1, comm)  # type: ignore
+            mesh = self._own(comm)[0] if self._meshes else self._grid.coarsened(1, comm)  # type: ignore
             functional = self._problem(mesh)
             space = density_space(functional)
             index = canonical_index(space)
@@ -166,10 +167,19 @@ class Levels:
             _destroy(functional)
         self._made = []
 
+    def _own(self, comm: MPI.Comm) -> Sequence[Any]:
+        """Return what the user's function gives, after a check."""
+        assert self._meshes is not None
+        meshes = self._meshes(comm)
+        right = isinstance(meshes, (list, tuple)) and meshes and all(isinstance(m, Mesh) for m in meshes)
+        if not right:
+            raise InputError(f"meshes must return a list of meshes, the finest first, got {meshes!r:.80}")
+        return meshes
+
     def _coarser(self, comm: MPI.Comm) -> Iterator[Any]:
         """Yield the coarser meshes, finest first."""
         if self._meshes is not None:
-            yield from self._meshes(comm)[1:]
+            yield from self._own(comm)[1:]
             return
         assert self._grid is not None
         for factor in FACTORS:
