@@ -274,7 +274,7 @@ def test_wrong_functionals_are_refused():
             ):
                 Eigenvalue(problem, group)
         for power in (0.5, 0.0, np.nan, np.inf):
-            with pytest.raises(InputError, match="power must be (finite|a number, got nan)"):
+            with pytest.raises(InputError, match=r"power must be (finite|a number, got nan)"):
                 Eigenvalue(problem, power=power)
         with pytest.raises(InputError, match="Compliance needs loads, got an eigenvalue problem"):
             Compliance(problem)
