@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 from mpi4py import MPI
 
 import dolfinx_neural_topo as dnt
@@ -38,7 +39,7 @@ MARGIN = 1e-2  # of the logits from infinity
 def logits(task, image):
     """The design as logits of pixels, and where they start."""
     inside = np.clip(image, MARGIN, 1.0 - MARGIN)
-    network = PixelLogits(image.shape, __import__("torch").from_numpy(np.log(inside / (1.0 - inside))))
+    network = PixelLogits(image.shape, torch.from_numpy(np.log(inside / (1.0 - inside))))
     return dnt.NeuralDesign(task.design, network, dnt.PixelTransfer(task.grid))
 
 
