@@ -50,6 +50,12 @@ class NeuralDesign:
         ReplicationError: Weights that every rank holds differ between ranks.
 
     Note: Collective.
+
+    Example:
+        >>> network = dnt.NeuralDesign(design, dnt.PixelLogits((8, 16)))
+        >>> found = dnt.minimize(network, dnt.LBFGS(), evaluations=3)
+        >>> found.evaluations, round(found.volume, 6)
+        (3, 0.5)
     """
 
     lower = None

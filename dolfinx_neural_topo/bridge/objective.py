@@ -45,6 +45,14 @@ class TopologyObjective:
         InputError: The transfer is none, or belongs to another mesh.
 
     Note: Collective.
+
+    Example:
+        >>> import torch
+        >>> objective = dnt.TopologyObjective(design)
+        >>> logits = torch.zeros(domain.num_owned_cells, dtype=torch.float64, requires_grad=True)
+        >>> objective(logits).backward()
+        >>> logits.grad.shape == logits.shape
+        True
     """
 
     @collective

@@ -86,6 +86,11 @@ class PixelTransfer(ImageTransfer):
         grid: Pixels of the mesh.
 
     Note: Collective.
+
+    Example:
+        >>> transfer = dnt.PixelTransfer(dnt.CellGrid(plate, (8, 16)))
+        >>> transfer.shape
+        (8, 16)
     """
 
     @collective
@@ -114,6 +119,10 @@ class SampledTransfer(ImageTransfer):
         InputError: The shape does not fit the dimension of the mesh.
 
     Note: Collective.
+
+    Example:
+        >>> transfer = dnt.SampledTransfer(domain, (6, 12))  # an image of another resolution than the mesh
+        >>> network = dnt.NeuralDesign(design, dnt.PixelLogits((6, 12)), transfer)
     """
 
     @collective
@@ -151,6 +160,11 @@ class PointTransfer:
 
     Args:
         domain: Design domain.
+
+    Example:
+        >>> transfer = dnt.PointTransfer(domain)
+        >>> transfer.points.shape == (domain.num_owned_cells, 2)
+        True
     """
 
     @checked

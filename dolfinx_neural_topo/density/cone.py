@@ -43,6 +43,11 @@ class ConeFilter:
         Bourdin (2001), International Journal for Numerical Methods in Engineering 50.
 
     Note: Collective.
+
+    Example:
+        >>> smooth = dnt.ConeFilter(domain, radius=0.3)
+        >>> bool(np.allclose(smooth.apply(half), 0.5))
+        True
     """
 
     @collective

@@ -69,6 +69,12 @@ class Design:
             stages has, or a bound that is not positive.
 
     Note: Collective.
+
+    Example:
+        >>> design = dnt.Design(dnt.Compliance(state), domain, filter=dnt.ConeFilter(domain, radius=0.3))
+        >>> start = design.evaluate(design.initial())
+        >>> round(start.volume, 6), bool(abs(start.constraints[0]) < 1e-9)
+        (0.5, True)
     """
 
     lower = 0.0

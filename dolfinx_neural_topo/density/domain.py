@@ -26,6 +26,11 @@ class SymmetryPlane:
     Attributes:
         point: Any point of the plane, two or three coordinates.
         normal: A normal of the plane, of any length but zero, as many coordinates.
+
+    Example:
+        >>> middle = dnt.SymmetryPlane(point=(2.0, 0.0), normal=(1.0, 0.0))
+        >>> dnt.DesignDomain(rho, volume_fraction=0.5, symmetry=[middle]).num_copies
+        2
     """
 
     point: Sequence[float]
@@ -110,6 +115,11 @@ class DesignDomain:
             fraction cannot be met.
 
     Note: Collective.
+
+    Example:
+        >>> held = dnt.DesignDomain(rho, volume_fraction=0.5, solid=lambda x: x[0] < 0.25)
+        >>> comm.allreduce(int(held.solid.sum()))
+        16
     """
 
     @collective

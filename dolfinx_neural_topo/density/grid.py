@@ -40,6 +40,11 @@ class CellGrid:
         InputError: The mesh is no structured grid of this shape.
 
     Note: Collective.
+
+    Example:
+        >>> grid = dnt.CellGrid(plate, (8, 16))
+        >>> grid.to_cells(np.zeros((8, 16))).size == domain.num_owned_cells
+        True
     """
 
     @collective

@@ -59,6 +59,12 @@ class HelmholtzFilter(Owner):
         Lazarov and Sigmund (2011), International Journal for Numerical Methods in Engineering 86.
 
     Note: Collective.
+
+    Example:
+        >>> smooth = dnt.HelmholtzFilter(domain, radius=0.3)
+        >>> bool(np.allclose(smooth.apply(half), 0.5))
+        True
+        >>> smooth.destroy()
     """
 
     @collective

@@ -37,6 +37,10 @@ class LocalVolume:
         Wu, Aage, Westermann and Sigmund, Infill optimization for additive manufacturing (2018), equation 7.
 
     Note: Collective.
+
+    Example:
+        >>> porous = dnt.LocalVolume(domain, radius=0.4)
+        >>> limited = dnt.Design(dnt.Compliance(state), domain, constraints=[(porous, 0.6)])
     """
 
     name = "local volume"

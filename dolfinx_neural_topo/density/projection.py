@@ -26,6 +26,10 @@ class HeavisideProjection:
 
     References:
         Wang, Lazarov and Sigmund (2011), Structural and Multidisciplinary Optimization 43, equation 9.
+
+    Example:
+        >>> dnt.HeavisideProjection(beta=8.0).apply(np.array([0.0, 0.5, 1.0])).round(6).tolist()
+        [0.0, 0.5, 1.0]
     """
 
     @checked
@@ -90,6 +94,11 @@ class ThreeFieldProjection:
 
     References:
         Wang, Lazarov and Sigmund (2011), Structural and Multidisciplinary Optimization 43, section 4.
+
+    Example:
+        >>> robust = dnt.ThreeFieldProjection(beta=8.0, delta=0.2)
+        >>> [each.eta for each in robust.realizations]
+        [0.7, 0.3, 0.5]
     """
 
     @checked

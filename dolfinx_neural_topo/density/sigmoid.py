@@ -49,6 +49,11 @@ class VolumeConstrainedSigmoid:
         Hoyer, Sohl-Dickstein and Greydanus (2019), arXiv:1909.04240, equation 2.
 
     Note: Collective.
+
+    Example:
+        >>> rho_design = dnt.VolumeConstrainedSigmoid(domain).apply(np.linspace(-2.0, 2.0, half.size))
+        >>> round(design.volume(rho_design), 9)
+        0.5
     """
 
     @collective

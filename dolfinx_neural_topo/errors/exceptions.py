@@ -4,11 +4,26 @@ from __future__ import annotations
 
 
 class NeuralTopoError(Exception):
-    """Base class of every error this package raises on purpose."""
+    """Base class of every error this package raises on purpose.
+
+    Example:
+        >>> try:
+        ...     dnt.HeavisideProjection(beta=-1.0)
+        ... except dnt.NeuralTopoError as error:
+        ...     print(error)
+        beta must be positive and finite, got -1.0
+    """
 
 
 class InputError(NeuralTopoError, ValueError):
-    """An argument is unusable; the message names it, what was expected, what was given, and the way out."""
+    """An argument is unusable; the message names it, what was expected, what was given, and the way out.
+
+    Example:
+        >>> dnt.DesignDomain(rho, volume_fraction=1.4)
+        Traceback (most recent call last):
+            ...
+        InputError: volume_fraction must lie in (0, 1], got 1.4
+    """
 
 
 class SolverError(NeuralTopoError, RuntimeError):
@@ -18,6 +33,10 @@ class SolverError(NeuralTopoError, RuntimeError):
         reason: PETSc's converged reason (negative), or 0 where the failure has none.
         iterations: Iterations done.
         residual: Last residual norm known to the solver.
+
+    Example:
+        >>> dnt.SolverError("no convergence", iterations=7).iterations
+        7
     """
 
     def __init__(self, message: str, *, reason: int = 0, iterations: int = 0, residual: float = float("nan")):
@@ -28,7 +47,12 @@ class SolverError(NeuralTopoError, RuntimeError):
 
 
 class CheckpointError(NeuralTopoError, RuntimeError):
-    """A checkpoint is truncated, belongs to another problem, or was written by another version."""
+    """A checkpoint is truncated, belongs to another problem, or was written by another version.
+
+    Example:
+        >>> issubclass(dnt.CheckpointError, dnt.NeuralTopoError)
+        True
+    """
 
 
 class Interrupted(NeuralTopoError):
@@ -36,4 +60,9 @@ class Interrupted(NeuralTopoError):
 
 
 class ReplicationError(NeuralTopoError, RuntimeError):
-    """Values that must be identical on all ranks differ."""
+    """Values that must be identical on all ranks differ.
+
+    Example:
+        >>> issubclass(dnt.ReplicationError, dnt.NeuralTopoError)
+        True
+    """

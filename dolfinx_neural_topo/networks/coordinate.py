@@ -37,6 +37,11 @@ class FourierMLP(nn.Module):
     References:
         Tancik et al.: Fourier features let networks learn high frequency functions in low dimensional
         domains (2020), arXiv:2006.10739.
+
+    Example:
+        >>> network = dnt.NeuralDesign(design, dnt.FourierMLP(2, seed=0), dnt.PointTransfer(domain))
+        >>> round(network.evaluate(network.initial(), gradient=False).volume, 6)
+        0.5
     """
 
     frequencies: Tensor

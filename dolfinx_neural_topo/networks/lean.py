@@ -49,6 +49,11 @@ class LeanCNN(ImageNetwork):
 
     Raises:
         InputError: If the arguments do not fit together.
+
+    Example:
+        >>> network = dnt.NeuralDesign(design, dnt.LeanCNN((8, 16), seed=0))
+        >>> round(network.evaluate(network.initial(), gradient=False).volume, 6)
+        0.5
     """
 
     @checked

@@ -25,6 +25,10 @@ class PixelLogits(ImageNetwork):
 
     Raises:
         InputError: If `value` is a tensor of another shape.
+
+    Example:
+        >>> tuple(dnt.PixelLogits((8, 16))().shape)
+        (8, 16)
     """
 
     @checked

@@ -44,6 +44,11 @@ class Adam(Method):
 
     References:
         Kingma, Ba: Adam: a method for stochastic optimization (2014), arXiv:1412.6980.
+
+    Example:
+        >>> logits = dnt.NeuralDesign(design, dnt.PixelLogits((8, 16)))
+        >>> dnt.minimize(logits, dnt.Adam(), evaluations=4).evaluations
+        4
     """
 
     name = "Adam"

@@ -56,6 +56,14 @@ class AugmentedLagrangian(Method):
     References:
         Nocedal and Wright, Numerical Optimization (2006), algorithm 17.4.
         Birgin and Martinez, Practical Augmented Lagrangian Methods (2014), algorithm 4.1.
+
+    Example:
+        >>> limited = dnt.Design(
+        ...     dnt.Compliance(state), domain, constraints=[(dnt.LocalVolume(domain, radius=0.4), 0.8)]
+        ... )
+        >>> logits = dnt.NeuralDesign(limited, dnt.PixelLogits((8, 16)))
+        >>> dnt.minimize(logits, dnt.AugmentedLagrangian(dnt.LBFGS()), evaluations=4).evaluations
+        4
     """
 
     @checked

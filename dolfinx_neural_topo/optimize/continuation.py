@@ -28,6 +28,14 @@ class Continuation:
     Raises:
         InputError: If stages are empty, do not begin at 0 or do not increase, or target has no such
             attribute.
+
+    Example:
+        >>> step = dnt.HeavisideProjection(beta=1.0)
+        >>> sharp = dnt.Design(dnt.Compliance(state), domain, projection=step)
+        >>> sharpen = dnt.Continuation(step, [(0, 1.0), (3, 4.0)], attribute="beta")
+        >>> found = dnt.minimize(sharp, dnt.MMA(), evaluations=5, continuation=sharpen)
+        >>> step.beta
+        4.0
     """
 
     @checked

@@ -32,6 +32,11 @@ class GCMMA(MMA):
     References:
         Svanberg, A class of globally convergent optimization methods based on conservative convex separable
         approximations, SIAM J. Optim. 12 (2002), section 3.
+
+    Example:
+        >>> found = dnt.minimize(design, dnt.GCMMA(), evaluations=6)
+        >>> bool(found.objective < design.evaluate(design.initial(), gradient=False).value)
+        True
     """
 
     name = "GCMMA"

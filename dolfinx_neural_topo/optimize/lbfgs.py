@@ -137,6 +137,12 @@ class LBFGS(Method):
 
     References:
         Liu, Nocedal: On the limited memory BFGS method for large scale optimization (1989).
+
+    Example:
+        >>> logits = dnt.NeuralDesign(design, dnt.PixelLogits((8, 16)))
+        >>> found = dnt.minimize(logits, dnt.LBFGS(), evaluations=8)
+        >>> bool(found.objective < found.history.objective[0])
+        True
     """
 
     name = "L-BFGS"

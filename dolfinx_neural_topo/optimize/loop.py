@@ -63,6 +63,11 @@ def minimize(
         CheckpointError: If `checkpoint` exists and neither it nor the one before it can be used.
 
     Note: Collective.
+
+    Example:
+        >>> found = dnt.minimize(design, dnt.OC(), evaluations=3)
+        >>> found.evaluations, found.reason
+        (3, 'The budget of 3 evaluations is used up.')
     """
     check_count("evaluations", evaluations)
     check_count("checkpoint_every", checkpoint_every)

@@ -36,6 +36,11 @@ class MMA(Method):
         Svanberg, The method of moving asymptotes, Int. J. Numer. Meth. Eng. 24 (1987).
         Svanberg, MMA and GCMMA - two methods for nonlinear optimization (2007).
         Aage, Lazarov, Parallel framework for topology optimization using MMA, SMO 47 (2013).
+
+    Example:
+        >>> found = dnt.minimize(design, dnt.MMA(), evaluations=6)
+        >>> bool(found.objective < design.evaluate(design.initial(), gradient=False).value)
+        True
     """
 
     name = "MMA"

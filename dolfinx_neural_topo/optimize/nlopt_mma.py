@@ -33,6 +33,11 @@ class NLoptMMA(LibraryMethod):
 
     References:
         Johnson, The NLopt nonlinear-optimization package; Svanberg, SIAM J. Optim. 12 (2002).
+
+    Example:
+        >>> found = dnt.minimize(design, dnt.NLoptMMA(), evaluations=8)
+        >>> bool(found.objective < design.evaluate(design.initial(), gradient=False).value)
+        True
     """
 
     name = "NLopt MMA"

@@ -37,6 +37,11 @@ class OC(Method):
     References:
         Andreassen et al., Efficient topology optimization in MATLAB using 88 lines of code, SMO 43 (2011),
         eq. 3.
+
+    Example:
+        >>> found = dnt.minimize(design, dnt.OC(), evaluations=6)
+        >>> bool(found.objective < design.evaluate(design.initial(), gradient=False).value)
+        True
     """
 
     name = "OC"

@@ -141,6 +141,11 @@ class Result:
         history: One entry per evaluation.
         method: Name of the method.
         unsaved: True if the run ended because its checkpoint could not be written (disk full).
+
+    Example:
+        >>> found = dnt.minimize(design, dnt.OC(), evaluations=3)
+        >>> isinstance(found, dnt.Result), len(found.history), found.rho.shape == half.shape
+        (True, 3, True)
     """
 
     best: Candidate

@@ -26,6 +26,11 @@ class SciPyLBFGSB(LibraryMethod):
 
     References:
         Zhu, Byrd, Lu, Nocedal: Algorithm 778: L-BFGS-B, ACM TOMS 23 (1997).
+
+    Example:
+        >>> logits = dnt.NeuralDesign(design, dnt.PixelLogits((8, 16)))
+        >>> dnt.minimize(logits, dnt.SciPyLBFGSB(), evaluations=4).evaluations
+        4
     """
 
     name = "SciPy L-BFGS-B"

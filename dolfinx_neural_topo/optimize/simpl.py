@@ -51,6 +51,11 @@ class SiMPL(Method):
         optimization (2024), arXiv:2411.19421.
         Keith, Kim, Lazarov, Surowiec, Analysis of the SiMPL method for density-based topology optimization
         (2024), arXiv:2409.19341.
+
+    Example:
+        >>> found = dnt.minimize(design, dnt.SiMPL(), evaluations=6)
+        >>> bool(found.objective < design.evaluate(design.initial(), gradient=False).value)
+        True
     """
 
     name = "SiMPL"

@@ -29,6 +29,11 @@ class Functional:
 
     Base of the functionals here. One of your own needs `comm`, `value(rho)` and `value_and_gradient(rho)`;
     it takes part in sums without this base where the other summand has it.
+
+    Example:
+        >>> energy = 2.0 * dnt.Compliance(state) + 1.0
+        >>> isinstance(energy, dnt.Functional)
+        True
     """
 
     def __add__(self, other: Any) -> Combination:

@@ -59,6 +59,15 @@ class EigenProblem(StateProblem):
             not zero, or there is no slepc4py.
 
     Note: Collective.
+
+    Example:
+        >>> u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+        >>> b = dnt.mass(rho) * ufl.inner(u, v) * ufl.dx
+        >>> modes = dnt.EigenProblem(a, b, rho, num=2, bcs=bcs, petsc_options_prefix="modes_")
+        >>> modes.solve(half)
+        >>> bool(modes.eigenvalues[0] >= modes.eigenvalues[1] > 0.0)  # of b(u, v) = mu a(u, v)
+        True
+        >>> modes.destroy()
     """
 
     @collective

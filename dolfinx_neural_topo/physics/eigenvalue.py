@@ -37,6 +37,15 @@ class Eigenvalue(Functional, Owner):
         InputError: A group outside of what the problem computes, or a power out of range.
 
     Note: Collective.
+
+    Example:
+        >>> u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+        >>> b = dnt.mass(rho) * ufl.inner(u, v) * ufl.dx
+        >>> modes = dnt.EigenProblem(a, b, rho, num=2, bcs=bcs, petsc_options_prefix="least_")
+        >>> largest = dnt.Eigenvalue(modes)
+        >>> bool(dnt.taylor_test(largest, half).min() > 1.9)
+        True
+        >>> modes.destroy()
     """
 
     @collective

@@ -40,6 +40,12 @@ class ReducedFunctional(Functional, Owner):
             other densities.
 
     Note: Collective.
+
+    Example:
+        >>> u = ufl.SpatialCoordinate(plate)[0] * state.u
+        >>> weighted = dnt.ReducedFunctional(ufl.dot(u, u) * ufl.dx, state, name="movement")
+        >>> bool(dnt.taylor_test(weighted, half).min() > 1.9)
+        True
     """
 
     @collective
@@ -123,6 +129,12 @@ class Compliance(Functional, Owner):
         InputError: The equation is not linear, not symmetric, or its Dirichlet values are not zero.
 
     Note: Collective.
+
+    Example:
+        >>> compliance = dnt.Compliance(state)
+        >>> value, dJ_drho = compliance.value_and_gradient(design.rho_from_design(half))
+        >>> bool(value > 0.0 and np.all(dJ_drho < 0.0))  # more material is stiffer
+        True
     """
 
     @collective

@@ -47,6 +47,9 @@ def simp(rho, *, penalty=3.0, E0=1.0, E_min=1e-9):
 
     References:
         Sigmund, Morphology-based black and white filters for topology optimization (2007), eq. 2.
+
+    Example:
+        >>> stiffness = dnt.simp(rho, penalty=3.0)
     """
     rho, penalty = check_scalar("rho", rho), check_scalar("penalty", penalty, "(0, inf)")
     E0, E_min = check_scalar("E0", E0, "[0, inf)"), check_scalar("E_min", E_min, "[0, inf)")
@@ -74,6 +77,9 @@ def mass(rho, *, density=1.0):
     References:
         Du and Olhoff, Topological design of freely vibrating continuum structures for maximum values of
         simple and multiple eigenfrequencies and frequency gaps, SMO 34 (2007).
+
+    Example:
+        >>> m = dnt.mass(rho) * ufl.inner(ufl.TrialFunction(V), ufl.TestFunction(V)) * ufl.dx
     """
     rho, density = check_scalar("rho", rho), check_scalar("density", density, "(0, inf)")
     return density * ufl.conditional(ufl.le(rho, 0.1), 6e5 * rho**6 - 5e6 * rho**7, rho)
@@ -124,6 +130,9 @@ def ramp(rho, *, penalty=8.0, E0=1.0, E_min=1e-9):
 
     References:
         Stolpe and Svanberg, An alternative interpolation scheme for minimum compliance (2001), eq. 5.
+
+    Example:
+        >>> conductivity = dnt.ramp(rho)
     """
     rho, penalty = check_scalar("rho", rho), check_scalar("penalty", penalty, "[0, inf)")
     E0, E_min = check_scalar("E0", E0, "[0, inf)"), check_scalar("E_min", E_min, "[0, inf)")

@@ -70,6 +70,13 @@ class StateProblem(Owner):
         InputError: An argument is unusable, see its message.
 
     Note: Collective.
+
+    Example:
+        >>> beam = dnt.StateProblem((a, L), rho, bcs=bcs, nodal_loads=load, petsc_options_prefix="own_")
+        >>> beam.solve(half)
+        >>> beam.num_solves, beam.u.function_space is V
+        (1, True)
+        >>> beam.destroy()
     """
 
     load_may_vanish = False

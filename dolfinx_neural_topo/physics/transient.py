@@ -60,6 +60,17 @@ class TransientProblem(StateProblem):
         Griewank and Walther, Algorithm 799: revolve, ACM TOMS 26 (2000).
 
     Note: Collective.
+
+    Example:
+        >>> T, T_old, w = fem.Function(Q), fem.Function(Q), ufl.TestFunction(Q)
+        >>> dt = 0.1
+        >>> F = (T - T_old) / dt * w * ufl.dx + rho * ufl.dot(ufl.grad(T), ufl.grad(w)) * ufl.dx - w * ufl.dx
+        >>> steps = {"u": T, "u_old": T_old, "num_steps": 3}
+        >>> heating = dnt.TransientProblem(F, rho, **steps, petsc_options_prefix="heat_")
+        >>> heating.solve(half)
+        >>> bool(T.x.array.min() > 0.0)
+        True
+        >>> heating.destroy()
     """
 
     load_may_vanish = True

@@ -41,6 +41,15 @@ class TransientFunctional(Functional, Owner):
         InputError: Not a scalar form, or one of something else.
 
     Note: Collective.
+
+    Example:
+        >>> T, T_old, w = fem.Function(Q), fem.Function(Q), ufl.TestFunction(Q)
+        >>> F = (T - T_old) / 0.1 * w * ufl.dx + rho * ufl.dot(ufl.grad(T), ufl.grad(w)) * ufl.dx - w * ufl.dx
+        >>> heating = dnt.TransientProblem(F, rho, u=T, u_old=T_old, num_steps=3, petsc_options_prefix="sum_")
+        >>> total = dnt.TransientFunctional(T**2 * ufl.dx, heating)  # the sum over the steps
+        >>> bool(dnt.taylor_test(total, half).min() > 1.9)
+        True
+        >>> heating.destroy()
     """
 
     @collective

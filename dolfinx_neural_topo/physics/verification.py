@@ -67,6 +67,10 @@ def taylor_test(
         InputError: If `step` is not positive and finite, or `num_steps` no whole number from 2.
 
     Note: Collective.
+
+    Example:
+        >>> bool(dnt.taylor_test(dnt.Compliance(state), half).min() > 1.9)
+        True
     """
     check_number("step", step, "(0, inf)")
     check_count("num_steps", num_steps, 2)

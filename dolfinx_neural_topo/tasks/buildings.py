@@ -76,7 +76,11 @@ def _flights(width: int, height: int, storeys: int) -> Sketch:
 
 
 def ramp(width: int = 64, height: int = 64, volume_fraction: float = 0.3) -> Task:
-    """One loaded line from the top left to the bottom right, clamped below."""
+    """One loaded line from the top left to the bottom right, clamped below.
+
+    Example:
+        >>> conductivity = dnt.ramp(rho)
+    """
     return _flights(width, height, 1).task("ramp", volume_fraction)
 
 

@@ -31,6 +31,12 @@ class Built:
         history: Objective of the last stage (of the eroded design where that is enough), an entry an
             evaluation.
         reason: What is wrong with the design, a sentence; empty if nothing is.
+
+    Example:
+        >>> found = dnt.minimize(design, dnt.OC(), evaluations=10)
+        >>> built = dnt.make_buildable(design, found, evaluations=10)
+        >>> isinstance(built, dnt.Built), built.components
+        (True, 1)
     """
 
     rho: Array

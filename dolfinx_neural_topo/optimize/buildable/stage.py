@@ -91,6 +91,12 @@ def make_buildable(
         SolverError: The start of the stage cannot be evaluated.
 
     Note: Collective.
+
+    Example:
+        >>> found = dnt.minimize(design, dnt.OC(), evaluations=10)
+        >>> built = dnt.make_buildable(design, found, evaluations=10)
+        >>> set(np.unique(built.rho)) <= {0.0, 1.0}  # solid and void
+        True
     """
     design = getattr(design, "design", design)
     rho_design = np.asarray(getattr(found, "rho_design", found))

@@ -141,6 +141,11 @@ def minimize_multistart(
         SolverError: No start could be evaluated.
 
     Note: Collective.
+
+    Example:
+        >>> def problem(mesh):
+        ...     return dnt.Compliance(make_state(mesh))
+        >>> found = dnt.minimize_multistart(design, problem, evaluations=20)  # doctest: +SKIP
     """
 
     def check() -> None:
