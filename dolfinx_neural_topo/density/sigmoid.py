@@ -52,7 +52,7 @@ class VolumeConstrainedSigmoid:
 
     Example:
         >>> rho_design = dnt.VolumeConstrainedSigmoid(domain).apply(np.linspace(-2.0, 2.0, half.size))
-        >>> round(design.volume(rho_design), 9)
+        >>> float(round(design.volume(rho_design), 9))
         0.5
     """
 

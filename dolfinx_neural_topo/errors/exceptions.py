@@ -11,7 +11,7 @@ class NeuralTopoError(Exception):
         ...     dnt.HeavisideProjection(beta=-1.0)
         ... except dnt.NeuralTopoError as error:
         ...     print(error)
-        beta must be positive and finite, got -1.0
+        beta must be positive and finite, got -1.0...
     """
 
 

@@ -53,7 +53,7 @@ class PaperCNN(ImageNetwork):
         InputError: If the arguments do not fit together.
 
     Example:
-        >>> PaperCNN((20, 60), resizes=(1, 1, 2, 2, 1))().shape
+        >>> dnt.PaperCNN((20, 60), resizes=(1, 1, 2, 2, 1))().shape
         torch.Size([20, 60])
     """
 

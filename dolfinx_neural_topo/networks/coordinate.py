@@ -39,8 +39,8 @@ class FourierMLP(nn.Module):
         domains (2020), arXiv:2006.10739.
 
     Example:
-        >>> network = dnt.NeuralDesign(design, dnt.FourierMLP(2, seed=0), dnt.PointTransfer(domain))
-        >>> round(network.evaluate(network.initial(), gradient=False).volume, 6)
+        >>> network = dnt.NeuralDesign(design, dnt.FourierMLP(2, length_scale=0.3, seed=0), dnt.PointTransfer(domain))
+        >>> float(round(network.evaluate(network.initial(), gradient=False).volume, 6))
         0.5
     """
 

@@ -52,7 +52,7 @@ class LeanCNN(ImageNetwork):
 
     Example:
         >>> network = dnt.NeuralDesign(design, dnt.LeanCNN((8, 16), seed=0))
-        >>> round(network.evaluate(network.initial(), gradient=False).volume, 6)
+        >>> float(round(network.evaluate(network.initial(), gradient=False).volume, 6))
         0.5
     """
 

@@ -35,7 +35,7 @@ def nodal_load(V: fem.FunctionSpace, points: np.ndarray, values: np.ndarray) -> 
     Example:
         >>> force = dnt.nodal_load(V, [(2.0, 0.5)], [(0.0, -1.0)])
         >>> owned = force.x.array[: 2 * V.dofmap.index_map.size_local]
-        >>> comm.allreduce(owned.sum())
+        >>> float(comm.allreduce(owned.sum()))
         -1.0
     """
     comm, block_size = V.mesh.comm, V.dofmap.index_map_bs
