@@ -39,7 +39,8 @@ class FourierMLP(nn.Module):
         domains (2020), arXiv:2006.10739.
 
     Example:
-        >>> network = dnt.NeuralDesign(design, dnt.FourierMLP(2, length_scale=0.3, seed=0), dnt.PointTransfer(domain))
+        >>> fourier = dnt.FourierMLP(2, length_scale=0.3, seed=0)
+        >>> network = dnt.NeuralDesign(design, fourier, dnt.PointTransfer(domain))
         >>> float(round(network.evaluate(network.initial(), gradient=False).volume, 6))
         0.5
     """

@@ -53,7 +53,7 @@ _LEAST_WIDTH = 2.0  # cells
 _BAR = 1.5  # cells: the width of bars that join pieces, which carry little
 
 
-@collective(free=("progress",))
+@collective(free=("found", "progress"))
 def make_buildable(
     design: Any,
     found: Any,
