@@ -215,8 +215,11 @@ def test_solid_is_rendered_without_a_screen(folder, kind, monkeypatch):
 
 
 def test_solid_refusals(folder):
-    with pytest.raises((InputError, RuntimeError), match="lower the level"):
-        plotting.plot_solid(folder / "a.png", function_on(brick(), lambda x: 0 * x[0]))
+    nothing = function_on(brick(), lambda x: 0 * x[0])
+    with pytest.raises(InputError, match="encloses its material"):
+        plotting.plot_solid(folder / "a.png", nothing)
+    with pytest.raises(InputError, match="lower the level"):
+        plotting.plot_solid(folder / "a.png", nothing, level=0.5)
 
 
 def test_missing_or_broken_display_is_explained(monkeypatch, folder):

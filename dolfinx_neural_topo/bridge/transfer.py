@@ -12,7 +12,7 @@ from dolfinx_neural_topo._communication import Fetch
 from dolfinx_neural_topo.bridge.tiles import RankTiles
 from dolfinx_neural_topo.density import CellGrid, DesignDomain
 from dolfinx_neural_topo.density.grid import image_coordinates
-from dolfinx_neural_topo.errors import InputError, agree, checked, collective
+from dolfinx_neural_topo.errors import InputError, agree, collective
 
 if TYPE_CHECKING:
     import torch
@@ -167,7 +167,7 @@ class PointTransfer:
         True
     """
 
-    @checked
+    @collective
     def __init__(self, domain: DesignDomain):
         self.mesh = domain.mesh
         self.points = np.ascontiguousarray(domain.midpoints[:, : domain.mesh.topology.dim])
