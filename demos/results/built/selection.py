@@ -24,11 +24,14 @@ TASKS = (
     "drawbridge_128x128_0.15",
 )
 
-records = {r["task"]: r for r in map(json.loads, (HERE / "records.jsonl").read_text().splitlines())}
+METHOD = "neural-multistart-built"
+
+records = map(json.loads, (HERE / "records.jsonl").read_text().splitlines())
+records = {record["task"]: record for record in records if record["method"] == METHOD}
 figure, axes = pyplot.subplots(2, 4, figsize=(12, 4.6), height_ratios=(1, 2.6))
 for name, axis in zip(TASKS, axes.flat, strict=True):
     task = get_task(name)
-    (file,) = (HERE / "pictures").glob(f"{name}-*.png")
+    (file,) = (HERE / "pictures").glob(f"{name}-{METHOD}-*.png")
     picture = imread(file)[..., 0]
     left, right = task.mirror
     picture = np.hstack([picture[:, ::-1]] * left + [picture] + [picture[:, ::-1]] * right)
