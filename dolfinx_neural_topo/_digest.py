@@ -21,7 +21,7 @@ def text(value: Any, depth: int = _DEPTH) -> str:
 
     Numbers, strings, paths and sequences of them count by value; arrays, which ranks usually share out, by
     kind and number of axes; objects of this package that were not made collectively by their attributes;
-    everything else by type.
+    everything else, networks included, by type.
     """
     kind = type(value)
     if kind in _PLAIN:
@@ -65,6 +65,9 @@ def _of_object(value: Any, depth: int) -> str:
     if (
         not name.startswith("dolfinx_neural_topo.")
         or hasattr(vars(kind).get("__init__"), "__collective__")
+        or hasattr(
+            kind, "named_parameters"
+        )  # a network, which may be in tiles; its weights are compared as such
         or not depth
     ):
         return name

@@ -16,7 +16,7 @@ from dolfinx_neural_topo.bridge import (
 )
 from dolfinx_neural_topo.density import CellGrid, ConeFilter, Design, HeavisideProjection
 from dolfinx_neural_topo.errors import InputError, ReplicationError
-from dolfinx_neural_topo.networks import MultiresolutionLogits, PaperCNN, recipe_cnn
+from dolfinx_neural_topo.networks import LeanCNN, MultiresolutionLogits, PaperCNN, recipe_cnn
 from dolfinx_neural_topo.optimize import LBFGS, minimize
 from dolfinx_neural_topo.tasks import mbb_beam
 from dolfinx_neural_topo.tasks.build import build
@@ -271,6 +271,13 @@ class Largest(TorchDispatchMode):
             if isinstance(tensor, torch.Tensor) and tensor.ndim > 1:
                 self.numbers = max(self.numbers, tensor.numel())
         return given
+
+
+def test_a_network_in_tiles_serves_a_second_design():
+    built, variables = tiled(LeanCNN, mbb_beam(23, 7, volume_fraction=0.5), comm)
+    with built:
+        again = NeuralDesign(built.design, variables.network, variables.objective.transfer)
+        np.testing.assert_array_equal(again.initial(), variables.initial())
 
 
 @pytest.mark.ranks
