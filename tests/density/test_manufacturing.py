@@ -213,9 +213,10 @@ def test_directions_that_are_no_axis(stage, direction):
 
 def test_a_direction_that_is_no_axis_on_one_rank():
     direction = (0.0, 1.0) if comm.rank < comm.size - 1 else (1.0, 1.0)
-    with pytest.raises(
-        InputError, match=r"direction(\[1\] must be a number, got nan| must lie along an axis of the grid)"
-    ):
+    said = (
+        "must lie along an axis of the grid" if comm.size == 1 else "of Casting must be the same on all ranks"
+    )
+    with pytest.raises(InputError, match=f"direction {said}"):
         Casting(make_domain(rectangle(comm)), direction)
 
 
