@@ -57,6 +57,7 @@ class TopologyObjective:
 
     @collective
     def __init__(self, design: Design, transfer: Transfer | None = None):
+        self.comm = design.comm
         self.design = design
         self.transfer: Any = PointTransfer(design.domain) if transfer is None else transfer
         if self.transfer.mesh is not design.domain.mesh:

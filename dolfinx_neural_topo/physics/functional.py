@@ -291,6 +291,7 @@ class Sensitivity:
         # Facet integrals add to the cells on both sides, one of which may belong to another rank.
         self._scatter = any(part.integral_type() != "cell" for form in forms for part in form.integrals())
         self._work = fem.Function(space)
+        self.comm = space.mesh.comm
         self._num_owned = state.num_owned_cells
 
     @collective
