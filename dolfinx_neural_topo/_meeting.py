@@ -99,9 +99,13 @@ def group_of(comm: MPI.Comm) -> Group:
 
 
 def communicator_among(arguments: Mapping[str, Any]) -> MPI.Comm:
-    """Return the communicator of a method's object, or the largest among arguments, or that of all ranks."""
-    comm = communicator_of(arguments.get("self"))
-    return comm or communicator_of(list(arguments.values())) or MPI.COMM_WORLD
+    """Return the communicator of a method's object, or the largest among arguments, or that of all ranks.
+
+    An argument `comm` counts where no other has one: it may be a default.
+    """
+    others = [value for name, value in arguments.items() if name != "comm"]
+    found = (communicator_of(value) for value in (arguments.get("self"), others, arguments.get("comm")))
+    return next((comm for comm in found if comm is not None), MPI.COMM_WORLD)
 
 
 def communicator_of(value: Any) -> MPI.Comm | None:
