@@ -286,6 +286,6 @@ def test_pictures_that_cannot_be_written_are_refused(path, message, tmp_path, mo
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, np.nan, "a", 1e9])
-def test_movies_of_impossible_speed_are_refused(seconds, tmp_path):
+def test_movies_of_impossible_speed_are_refused(seconds, folder):
     with pytest.raises(InputError, match=r"seconds_per_frame must (lie in \[0.01, 1000\)|be a number, got)"):
-        plotting.Movie(tmp_path / "a.gif", seconds_per_frame=seconds)
+        plotting.Movie(folder / "a.gif", seconds_per_frame=seconds)
