@@ -3,7 +3,7 @@
 from dolfinx_neural_topo.density.chain import Chain, Identity, Stage
 from dolfinx_neural_topo.density.cone import ConeFilter
 from dolfinx_neural_topo.density.design import Design
-from dolfinx_neural_topo.density.domain import DesignDomain, SymmetryPlane
+from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.density.evaluation import Evaluation
 from dolfinx_neural_topo.density.grid import CellGrid
 from dolfinx_neural_topo.density.helmholtz import HelmholtzFilter
@@ -13,6 +13,7 @@ from dolfinx_neural_topo.density.persistence import Persistence
 from dolfinx_neural_topo.density.pooling import PMeanPooling, PooledFunctional
 from dolfinx_neural_topo.density.projection import HeavisideProjection, ThreeFieldProjection
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
+from dolfinx_neural_topo.density.symmetry import SymmetryPlane
 from dolfinx_neural_topo.density.volume import ChainVolume, LinearVolume
 
 __all__ = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import dolfinx
@@ -13,59 +12,10 @@ import ufl
 from dolfinx_neural_topo._checks import check_number
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo._dolfinx import original_cells
+from dolfinx_neural_topo.density.symmetry import SymmetryPlane, check_planes
 from dolfinx_neural_topo.errors import InputError, agree, checked, collective
 
 Marker = Callable[[np.ndarray], np.ndarray] | np.ndarray | tuple[Any, Any]
-
-
-@checked
-@dataclass(frozen=True)
-class SymmetryPlane:
-    """A plane that bounds the modelled part of a symmetric structure.
-
-    Attributes:
-        point: Any point of the plane, two or three coordinates.
-        normal: A normal of the plane, of any length but zero, as many coordinates.
-
-    Example:
-        >>> middle = dnt.SymmetryPlane(point=(2.0, 0.0), normal=(1.0, 0.0))
-        >>> dnt.DesignDomain(rho, volume_fraction=0.5, symmetry=[middle]).num_copies
-        2
-    """
-
-    point: Sequence[float]
-    normal: Sequence[float]
-
-    @checked
-    def distance(self, points: np.ndarray) -> np.ndarray:
-        """Signed distance of points, shape (n, 3), from the plane: shape (n,)."""
-        return (points - self._padded(self.point)) @ self.unit_normal
-
-    @checked
-    def reflect(self, points: np.ndarray) -> np.ndarray:
-        """Mirror images of points, shape (n, 3)."""
-        return points - 2.0 * np.outer(self.distance(points), self.unit_normal)
-
-    def __post_init__(self):
-        if np.shape(self.point) not in ((2,), (3,)) or np.shape(self.normal) != np.shape(self.point):
-            raise InputError(
-                "a symmetry plane must have a point and a normal of two or three coordinates each, "
-                f"got {self.point!r} and {self.normal!r}"
-            )
-        for value in (*self.point, *self.normal):
-            check_number("coordinates of a symmetry plane", value)
-        if not np.any(self.normal):
-            raise InputError("normal of a symmetry plane must not be zero")
-
-    @property
-    def unit_normal(self) -> np.ndarray:
-        """Normal of length one, shape (3,)."""
-        normal = self._padded(self.normal)
-        return normal / np.linalg.norm(normal)
-
-    @staticmethod
-    def _padded(vector: Sequence[float]) -> np.ndarray:
-        return np.pad(np.asarray(vector, dtype=np.float64), (0, 3 - len(vector)))
 
 
 class DesignDomain:
@@ -154,7 +104,7 @@ class DesignDomain:
         self.midpoints = self._midpoints()
         self.weight = weight
         self.cell_volumes = self._volumes()
-        self.symmetry = _checked_planes(self, symmetry)
+        self.symmetry = check_planes(self.comm, symmetry, self.midpoints, self.mesh.geometry.x)
         self.solid = self._marked(solid, "solid")
         self.void = self._marked(void, "void")
         both = np.count_nonzero(self.solid & self.void)
@@ -301,30 +251,3 @@ def bounding_box(comm, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     corners = np.vstack([(-points).max(axis=0, initial=-huge), points.max(axis=0, initial=-huge)])
     corners = max_replicated(comm, corners)
     return -corners[0], corners[1]
-
-
-def _checked_planes(domain: DesignDomain, planes: Sequence[SymmetryPlane]) -> tuple[SymmetryPlane, ...]:
-    """Refuse planes that cross the mesh or are not perpendicular to each other."""
-    planes = tuple(planes)
-    for k, plane in enumerate(planes):
-        if any(abs(plane.unit_normal @ other.unit_normal) > 1e-12 for other in planes[:k]):
-            raise InputError("symmetry planes must be perpendicular to each other")
-        distance = plane.distance(domain.midpoints)
-        huge = np.finfo(np.float64).max
-        least, most = max_replicated(
-            domain.comm, [(-distance).max(initial=-huge), distance.max(initial=-huge)]
-        ) * np.array([-1.0, 1.0])
-        if least < 0.0 < most:
-            raise InputError(
-                f"symmetry: the mesh must lie on one side of the plane through {tuple(plane.point)} with "
-                f"normal {tuple(plane.normal)}, its cells reach from {least:.6g} "
-                f"to {most:.6g}; mesh one part only"
-            )
-        corners = np.abs(plane.distance(domain.mesh.geometry.x))
-        gap, size = max_replicated(domain.comm, [-corners.min(initial=huge), corners.max(initial=0.0)])
-        if -gap > 1e-8 * size:
-            raise InputError(
-                f"symmetry: the mesh must touch the plane through {tuple(plane.point)} with normal "
-                f"{tuple(plane.normal)}, its nearest corner is {-gap:.6g} away; move the plane there"
-            )
-    return planes

@@ -77,6 +77,26 @@ def whole(form: ufl.Form) -> ufl.Form:
     return ufl.replace(form, expressions) if expressions else form
 
 
+def link(
+    equation: Equation,
+    rho: fem.Function,
+    bcs: Iterable[fem.DirichletBC],
+    nodal: Iterable[fem.Function | None],
+) -> tuple[tuple[StateProblem, ...], list[fem.Function], str | None]:
+    """Find what feeds an equation.
+
+    Returns:
+        The problems that do, coefficients and nodal loads that nobody solves for, and what is wrong, or None.
+    """
+    parents = feeders([*equation.forms], own=[rho, *equation.states])
+    values: list[Any] = [bc.g for bc in bcs]
+    loads = [load for load in nodal if load is not None]
+    known = {rho, *equation.states, *(u for parent in parents for u in parent.states)}
+    constants = [*{f for form in equation.forms for f in form.coefficients()} - known, *loads]
+    wrong = check_constants([rho, *equation.states, *values, *loads])
+    return parents, constants, wrong or check_links(equation, rho, parents)
+
+
 def check_links(equation: Equation, rho: fem.Function, parents: Iterable[StateProblem]) -> str | None:
     """Return what is wrong with an equation that holds states, its own or those of others, or None."""
     for u in equation.states if equation.linear else ():

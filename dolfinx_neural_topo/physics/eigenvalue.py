@@ -10,7 +10,7 @@ from dolfinx_neural_topo._petsc import Owner
 from dolfinx_neural_topo.errors import InputError, SolverError, collective
 from dolfinx_neural_topo.physics.algebra import Functional
 from dolfinx_neural_topo.physics.eigen import EigenProblem
-from dolfinx_neural_topo.physics.functional import Gradient
+from dolfinx_neural_topo.physics.gradient import Gradient
 
 
 class Eigenvalue(Functional, Owner):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from dolfinx import fem
 
+from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.physics.field import Field
 from dolfinx_neural_topo.physics.forms import Equation
 from dolfinx_neural_topo.physics.inputs import Change
@@ -45,12 +46,14 @@ class LoadCases:
             may_vanish: Whether a load of zero is right, as in a step of time.
 
         Raises:
-            InputError: A load that is zero or not finite.
+            InputError: A load that is zero or not finite, or values on the boundary of a periodic problem.
             SolverError: No convergence.
 
         Note: Collective.
         """
         lifted = bool(change & Change.LIFTED)
+        if lifted and self._operator.periodicity is not None:
+            raise InputError("bcs of a periodic problem must have the value zero, got others")
         renewed = bool(change & Change.MATRIX) or (self._rho_in_matrix and bool(change & Change.RHO))
         if renewed:
             self._operator.assemble()

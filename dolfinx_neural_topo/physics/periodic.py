@@ -184,3 +184,19 @@ def _copying(comm: Any, rows: np.ndarray, columns: np.ndarray, far: np.ndarray, 
             P.setValue(row, row, 0.0)
     P.assemble()
     return P
+
+
+def find_periodicity(
+    V: fem.FunctionSpace, bcs: Sequence[fem.DirichletBC], periodic: Any, *, linear: bool
+) -> Periodicity | None:
+    """Return what joins opposite faces, or None where `periodic` names no axis; see `read_axes`.
+
+    Raises:
+        InputError: An equation that is not linear, or faces that do not match.
+
+    Note: Collective.
+    """
+    axes = read_axes(periodic, V.mesh.geometry.dim)
+    if axes and not linear:
+        raise InputError("periodic needs a linear equation, got a nonlinear one")
+    return Periodicity(V, bcs, axes) if axes else None

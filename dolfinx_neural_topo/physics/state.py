@@ -14,6 +14,7 @@ from dolfinx_neural_topo._checks import check_number
 from dolfinx_neural_topo._petsc import Owner, check_prefix, require_real
 from dolfinx_neural_topo.errors import InputError, SolverError, agree, collective
 from dolfinx_neural_topo.physics import chain
+from dolfinx_neural_topo.physics.adjoints import Adjoints
 from dolfinx_neural_topo.physics.checks import check_conditions, check_density
 from dolfinx_neural_topo.physics.field import Field
 from dolfinx_neural_topo.physics.forms import FAST, compile_form, parse
@@ -22,7 +23,7 @@ from dolfinx_neural_topo.physics.linear_solver import ACCEPTED
 from dolfinx_neural_topo.physics.load_cases import LoadCases
 from dolfinx_neural_topo.physics.newton import Newton
 from dolfinx_neural_topo.physics.operator import Operator
-from dolfinx_neural_topo.physics.periodic import Periodicity, read_axes
+from dolfinx_neural_topo.physics.periodic import find_periodicity
 from dolfinx_neural_topo.physics.probing import Probing
 from dolfinx_neural_topo.physics.right_hand_side import RightHandSides
 
@@ -117,9 +118,8 @@ class StateProblem(Owner):
         self._inputs = Inputs(self.equation, rho, self.bcs, self.nodal_loads, self.constants)
         self._lifted, self._copied = self._inputs.lifted(), False
         self._fields = [self.own(Field(state)) for state in self.states]
-        self._adjoint_load = self.own(Field(fem.Function(self.V)))
         self._a = self.compile(self.equation.a)
-        self._periodicity = self._read_periodic(periodic)
+        periodicity = find_periodicity(self.V, self.bcs, periodic, linear=self.equation.linear)
         self._operator: Operator = self.own(
             Operator(
                 self._a,
@@ -129,7 +129,7 @@ class StateProblem(Owner):
                 solver,
                 petsc_options or {},
                 linear=self.equation.linear,
-                periodicity=self._periodicity,
+                periodicity=None if periodicity is None else self.own(periodicity),
             )
         )
         self._probing: Probing = self.own(
@@ -139,27 +139,14 @@ class StateProblem(Owner):
         loads = self.own(RightHandSides(self._a, self.V, self.bcs, forms, self.nodal_loads))
         self._load_cases = LoadCases(self._operator, self.equation, rho, loads, self._fields)
         self._newton: Newton | None = None
+        self._adjoints: Adjoints = self.own(Adjoints(self._operator, self.V))
         chain.register(self, self.states)
 
     def _link(self, bcs: Sequence[fem.DirichletBC], nodal: Sequence[fem.Function | None]) -> str | None:
         """Find the problems that feed this one; return what is wrong with that, or None."""
-        equation, rho = self.equation, self.rho
-        parents = chain.feeders([*equation.forms], own=[rho, *self.states])
+        parents, self.constants, wrong = chain.link(self.equation, self.rho, bcs, nodal)
         self.chain: tuple[StateProblem, ...] = (*chain.in_order(parents), self)
-        values: list[Any] = [bc.g for bc in bcs]
-        loads = [load for load in nodal if load is not None]
-        known = {rho, *self.states, *(u for parent in parents for u in parent.states)}
-        self.constants = [*{f for form in equation.forms for f in form.coefficients()} - known, *loads]
-        wrong = chain.check_constants([rho, *self.states, *values, *loads])
-        return wrong or chain.check_links(equation, rho, parents)
-
-    def _read_periodic(self, periodic: Any) -> Periodicity | None:
-        axes = read_axes(periodic, self.mesh.geometry.dim)
-        if not axes:
-            return None
-        if not self.equation.linear:
-            raise InputError("periodic needs a linear equation, got a nonlinear one")
-        return self.own(Periodicity(self.V, self.bcs, axes))
+        return wrong
 
     @collective
     def check_differentiable(self) -> None:
@@ -305,25 +292,12 @@ class StateProblem(Owner):
 
         Note: Collective.
         """
-        b = self._adjoint_load
-        b.assemble(dJ_du)
-        if load is not None:
-            b.owned[:] += load
-        for bc in self.bcs:
-            bc.set(b.function.x.array, None, 0.0)
-        b.changed()
-        if b.vec.norm() == 0.0:
-            lmbda.function.x.array[:] = 0.0
-            return
-        if self._newton is not None:
-            self._newton.linearize()
         try:
-            self._operator.solve([b.vec], [lmbda.vec], transpose=True)
+            solved = self._adjoints.solve(dJ_du, lmbda, load, self._newton)
         except SolverError:
             self._inputs.forget()
             raise
-        lmbda.scatter_forward()
-        self.num_adjoint_solves += 1
+        self.num_adjoint_solves += solved
 
     def external_work(self) -> np.ndarray:
         """Return this rank's share of the work L_i(u_i), nodal loads included, shape (number of cases,).
@@ -337,8 +311,6 @@ class StateProblem(Owner):
             self._inputs.forget()
 
     def _solve_linear(self, change: Change) -> None:
-        if self._lifted and self._periodicity is not None:
-            raise InputError("bcs of a periodic problem must have the value zero, got others")
         self._load_cases.solve(change, may_vanish=self.load_may_vanish)
 
     def _solve_nonlinear(self) -> None:

@@ -14,7 +14,7 @@ from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.physics.algebra import Functional
 from dolfinx_neural_topo.physics.chain import feeders
 from dolfinx_neural_topo.physics.field import Field
-from dolfinx_neural_topo.physics.functional import Sensitivity, derivatives
+from dolfinx_neural_topo.physics.gradient import Sensitivity, derivatives
 from dolfinx_neural_topo.physics.transient import TransientProblem, check_parts
 
 

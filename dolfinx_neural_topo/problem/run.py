@@ -13,7 +13,7 @@ from mpi4py import MPI
 from dolfinx_neural_topo import io
 from dolfinx_neural_topo._files import as_path, one_writer, replacing
 from dolfinx_neural_topo.density import ConeFilter, Design, DesignDomain, HelmholtzFilter, LocalVolume
-from dolfinx_neural_topo.density.domain import SymmetryPlane
+from dolfinx_neural_topo.density.symmetry import SymmetryPlane
 from dolfinx_neural_topo.errors import InputError, Interrupted, agree, attempt, collective
 from dolfinx_neural_topo.io._ranks import on_rank_zero, require
 from dolfinx_neural_topo.optimize import Built, make_buildable

@@ -12,7 +12,7 @@ from dolfinx_neural_topo.density.cone import ConeFilter
 from dolfinx_neural_topo.density.helmholtz import HelmholtzFilter
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
 from dolfinx_neural_topo.optimize.record import Record
-from dolfinx_neural_topo.physics.functional import Sensitivity
+from dolfinx_neural_topo.physics.gradient import Sensitivity
 from dolfinx_neural_topo.physics.linear_solver import LinearSolver
 from dolfinx_neural_topo.physics.operator import Operator
 from dolfinx_neural_topo.physics.right_hand_side import RightHandSides

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo._communication import max_replicated, sum_replicated
-from dolfinx_neural_topo.density import ConeFilter, Design, DesignDomain, Identity
+from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo.density import Design, DesignDomain
 from dolfinx_neural_topo.density.cut import cut
-from dolfinx_neural_topo.density.length_scale import LengthScale, length_scale
 from dolfinx_neural_topo.density.projection import ThreeFieldProjection
 from dolfinx_neural_topo.density.widths import least_gap, least_member
 from dolfinx_neural_topo.errors import InputError, SolverError, agree, collective
 from dolfinx_neural_topo.optimize.buildable.built import Built
+from dolfinx_neural_topo.optimize.buildable.fields import cell_size, less_is_worse, stage_filter
 from dolfinx_neural_topo.optimize.buildable.gaps import OpenGaps
 from dolfinx_neural_topo.optimize.buildable.repair import largest_piece, mend
 from dolfinx_neural_topo.optimize.continuation import Continuation
@@ -25,7 +25,6 @@ from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.mma import MMA
 from dolfinx_neural_topo.optimize.multistart.levels import StartingAt
 from dolfinx_neural_topo.optimize.result import Result
-from dolfinx_neural_topo.physics import Compliance
 from dolfinx_neural_topo.physics.algebra import problems_of
 from dolfinx_neural_topo.physics.attachment import Attachments
 
@@ -38,9 +37,6 @@ BETAS, SHARES = (4.0, 8.0, 16.0, 32.0), (0.24, 0.24, 0.24, 0.28)
 MOVE = 0.15
 """Move limit of MMA."""
 
-DELTA = 0.1
-"""Distance of the eroded threshold where no width is asked for."""
-
 LOSS = 0.03
 """What the cut may lose of the projected design's objective before it is repaired."""
 
@@ -48,8 +44,6 @@ REPAIR_EVALUATIONS = 4
 """Evaluations that a cut that fails its check gets, at twice the sharpness."""
 
 _CLIP = 0.01  # the start keeps this distance from 0 and 1, so that MMA can move all cells
-_DEFAULT_RADIUS = 2.0  # cells
-_LEAST_WIDTH = 2.0  # cells
 _BAR = 1.5  # cells: the width of bars that join pieces, which carry little
 
 
@@ -147,8 +141,8 @@ class _Stage:
     ):
         self.domain, self.attachments = design.domain, attachments
         self.exact_volume, self.progress = exact_volume, progress
-        self.filter, delta = _filter(design, min_member, min_gap)
-        monotone = _less_is_worse(design)
+        self.filter, delta = stage_filter(design, min_member, min_gap)
+        monotone = less_is_worse(design)
         self.projection = ThreeFieldProjection(BETAS[0], delta=delta, eroded_alone=monotone)
         self.cost = 1 if monotone else len(self.projection.realizations)
         kind = Design if min_gap is None else OpenGaps
@@ -161,7 +155,7 @@ class _Stage:
         )
         self.radius = getattr(self.filter, "radius", None)
         self.widths = min_member, min_gap
-        self.width = _cell(self.domain) * _BAR if min_member is None else min_member
+        self.width = cell_size(self.domain) * _BAR if min_member is None else min_member
         self.solves = -self.design.persistence.num_solves
         self.evaluations = 0
         self.history: list[float] = []
@@ -273,37 +267,6 @@ class _Stage:
         if not value <= projected + LOSS * abs(projected):
             wrong.append(f"The cut has the objective {value:.4g}, the projected design {projected:.4g}.")
         for name, asked, least in zip(("min_member", "min_gap"), self.widths, found, strict=True):
-            if asked is not None and least < asked - 0.5 * _cell(self.domain):
+            if asked is not None and least < asked - 0.5 * cell_size(self.domain):
                 wrong.append(f"{name} was to be {asked:.4g}, the least found is {least:.4g}.")
         return " ".join(wrong)
-
-
-def _filter(design: Design, min_member: float | None, min_gap: float | None) -> tuple[Any, Any]:
-    """Return the filter of the stage and the delta of its projection. Note: Collective."""
-    domain, cell = design.domain, _cell(design.domain)
-    if min_member is None and min_gap is None:
-        own = design.filter
-        return (ConeFilter(domain, _DEFAULT_RADIUS * cell) if isinstance(own, Identity) else own), DELTA
-    scale: LengthScale = length_scale(min_member, min_gap, domain.mesh.topology.dim)
-    for name, width in (("min_member", min_member), ("min_gap", min_gap)):
-        if width is not None and width < _LEAST_WIDTH * cell * (1.0 - 1e-9):
-            raise InputError(
-                f"{name} must be at least {_LEAST_WIDTH * cell:.4g}, {_LEAST_WIDTH:g} cells of the mesh, got "
-                f"{width}; way out: a finer mesh, or None to keep the filter of the design"
-            )
-    return ConeFilter(domain, scale.radius), (scale.delta_eroded, scale.delta_dilated)
-
-
-def _less_is_worse(design: Design) -> bool:
-    """Tell whether less material always makes the objective worse: compliance under given loads."""
-    functional = design.functional
-    if not isinstance(functional, Compliance):
-        return False
-    state = functional.state
-    fed = len(state.chain) > 1  # loads depend on the density through another state
-    return not fed and not any(L is not None and state.rho in L.coefficients() for L in state.equation.loads)
-
-
-def _cell(domain: DesignDomain) -> float:
-    """Return the size of the largest design cell. Note: Collective."""
-    return float(max_replicated(domain.comm, domain.cell_sizes()[domain.design].max(initial=0.0)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,58 +14,15 @@ import numpy as np
 from dolfinx_neural_topo._checks import check_count, check_number
 from dolfinx_neural_topo.density import Design
 from dolfinx_neural_topo.errors import InputError, SolverError, collective, together
-from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.multistart import jobs
-from dolfinx_neural_topo.optimize.multistart.alternatives import Alternative, Distinct, fewer, unfinished
+from dolfinx_neural_topo.optimize.multistart.alternatives import Distinct, fewer, unfinished
 from dolfinx_neural_topo.optimize.multistart.display import Display
 from dolfinx_neural_topo.optimize.multistart.found import Found
 from dolfinx_neural_topo.optimize.multistart.levels import Levels, Meshes, Problem
+from dolfinx_neural_topo.optimize.multistart.result import Multistart
 from dolfinx_neural_topo.optimize.multistart.schedule import Round, Schedule, preset
 from dolfinx_neural_topo.optimize.multistart.starts import get_parameterization, seed_of
 from dolfinx_neural_topo.optimize.multistart.teams import Job, Teams
-
-
-@dataclass(frozen=True)
-class Multistart:
-    """What a multi-start run found.
-
-    Attributes:
-        objective: Objective of the best design on the full mesh.
-        volume: Its physical volume fraction.
-        rho_design: Its design density on owned cells.
-        rho: Its physical density on owned cells.
-        found: Every start and every promotion, in order, without vectors.
-        history: Lowest objective so far after each evaluation on the full mesh.
-        reason: Why the run ended, a sentence.
-        unsaved: True if a file could not be written (disk full), so that a killed run would repeat more.
-        alternatives: As many finished designs as were asked for, or could be had, that differ from each
-            other; the best one first, which is that above.
-    """
-
-    objective: float
-    volume: float
-    rho_design: Array
-    rho: Array
-    found: tuple[Found, ...]
-    history: list[float]
-    reason: str
-    unsaved: bool = False
-    alternatives: tuple[Alternative, ...] = ()
-
-    @property
-    def evaluations(self) -> int:
-        """Evaluations on all meshes."""
-        return sum(each.evaluations for each in self.found)
-
-    @property
-    def equivalent_evaluations(self) -> float:
-        """Evaluations weighted by cells relative to the full mesh."""
-        return sum(each.equivalent_evaluations for each in self.found)
-
-    @property
-    def solves(self) -> int:
-        """Linear solves of states on all meshes."""
-        return sum(each.solves for each in self.found)
 
 
 @collective(free=("callback", "progress"))

@@ -1,0 +1,48 @@
+"""Which filter, which thresholds and which of the three fields the last stage takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dolfinx_neural_topo._communication import max_replicated
+from dolfinx_neural_topo.density import ConeFilter, Design, DesignDomain, Identity
+from dolfinx_neural_topo.density.length_scale import LengthScale, length_scale
+from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.physics import Compliance
+
+DELTA = 0.1
+"""Distance of the eroded threshold where no width is asked for."""
+
+_DEFAULT_RADIUS = 2.0  # cells
+_LEAST_WIDTH = 2.0  # cells
+
+
+def stage_filter(design: Design, min_member: float | None, min_gap: float | None) -> tuple[Any, Any]:
+    """Return the filter of the stage and the delta of its projection. Note: Collective."""
+    domain, cell = design.domain, cell_size(design.domain)
+    if min_member is None and min_gap is None:
+        own = design.filter
+        return (ConeFilter(domain, _DEFAULT_RADIUS * cell) if isinstance(own, Identity) else own), DELTA
+    scale: LengthScale = length_scale(min_member, min_gap, domain.mesh.topology.dim)
+    for name, width in (("min_member", min_member), ("min_gap", min_gap)):
+        if width is not None and width < _LEAST_WIDTH * cell * (1.0 - 1e-9):
+            raise InputError(
+                f"{name} must be at least {_LEAST_WIDTH * cell:.4g}, {_LEAST_WIDTH:g} cells of the mesh, got "
+                f"{width}; way out: a finer mesh, or None to keep the filter of the design"
+            )
+    return ConeFilter(domain, scale.radius), (scale.delta_eroded, scale.delta_dilated)
+
+
+def less_is_worse(design: Design) -> bool:
+    """Tell whether less material always makes the objective worse: compliance under given loads."""
+    functional = design.functional
+    if not isinstance(functional, Compliance):
+        return False
+    state = functional.state
+    fed = len(state.chain) > 1  # loads depend on the density through another state
+    return not fed and not any(L is not None and state.rho in L.coefficients() for L in state.equation.loads)
+
+
+def cell_size(domain: DesignDomain) -> float:
+    """Return the size of the largest design cell. Note: Collective."""
+    return float(max_replicated(domain.comm, domain.cell_sizes()[domain.design].max(initial=0.0)))
