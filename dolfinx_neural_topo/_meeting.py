@@ -98,14 +98,14 @@ def group_of(comm: MPI.Comm) -> Group:
     return group
 
 
-def communicator_among(arguments: Mapping[str, Any]) -> MPI.Comm:
-    """Return the communicator of a method's object, or the largest among arguments, or that of all ranks.
+def communicator_among(arguments: Mapping[str, Any]) -> MPI.Comm | None:
+    """Return the communicator of a method's object, or the largest among arguments, or None.
 
     An argument `comm` counts where no other has one: it may be a default.
     """
     others = [value for name, value in arguments.items() if name != "comm"]
     found = (communicator_of(value) for value in (arguments.get("self"), others, arguments.get("comm")))
-    return next((comm for comm in found if comm is not None), MPI.COMM_WORLD)
+    return next((comm for comm in found if comm is not None), None)
 
 
 def communicator_of(value: Any) -> MPI.Comm | None:

@@ -157,3 +157,16 @@ def test_a_meeting_is_cheap():
             least[name] = min(least[name], (MPI.Wtime() - start) / 5)
     door, reduction = (COMM.allreduce(seconds, MPI.MAX) for seconds in least.values())
     assert door < 10 * reduction + 2e-4
+
+
+class Nowhere:
+    """Does not say which ranks it lives on: on a part of them its doors would wait for all."""
+
+    @collective
+    def act(self):
+        return None
+
+
+def test_a_method_of_an_object_without_communicator_is_refused():
+    with pytest.raises(TypeError, match=r"Nowhere\.act needs an attribute comm"):
+        Nowhere().act()

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
+from mpi4py import MPI
+
 from dolfinx_neural_topo._digest import exact, text
 from dolfinx_neural_topo._meeting import communicator_among, group_of
 from dolfinx_neural_topo.errors.agreement import meet_as, together, within
@@ -51,8 +53,9 @@ def collective(
     Whatever one rank raises, in a check or the body, is raised on all.
     A body may raise on one rank alone where something collective comes before it communicates otherwise.
 
-    The communicator is the largest that is found among the arguments (`comm`, `mesh`, `domain`,
-    `function_space`), so that an object that lives on fewer ranks is noticed.
+    The communicator of a method is that of its object, which must have one (`comm`, `mesh`, `domain`,
+    `function_space`); that of a function or constructor the largest found among the arguments, so that an
+    object that lives on fewer ranks is noticed.
 
     Args:
         function: Function, method or constructor.
@@ -110,6 +113,9 @@ class _Door:
         """Check the arguments here and with the other ranks, and call the function."""
         arguments = {**self.defaults, **dict(zip(self.parameters, args, strict=False)), **kwargs}
         comm = communicator_among(arguments)
+        if comm is None and "self" in arguments and self.function.__name__ != "__init__":
+            raise TypeError(f"the object of {self.name} needs an attribute comm: who is to meet?")
+        comm = comm or MPI.COMM_WORLD
         if comm.size == 1:
             return self._call(self._checked(arguments), args, kwargs)
 
