@@ -150,11 +150,11 @@ def kinds_of(function: Callable[..., Any]) -> dict[str, Kind]:
     found = {}
     inner: Any = inspect.unwrap(function)
     for name, hint in inner.__annotations__.items():
+        alone = types.SimpleNamespace(__annotations__={name: hint})
         try:
-            hint = eval(hint, inner.__globals__) if isinstance(hint, str) else hint  # the source's own words
+            kind = kind_of(typing.get_type_hints(alone, inner.__globals__)[name])
         except (NameError, AttributeError, TypeError):  # a name that only the type checker imports
             continue
-        kind = kind_of(hint)
         if kind is not None and name != "return":
             found[name] = kind
     return found
