@@ -99,7 +99,7 @@ bound = VOLUME_FRACTION * K0 * G0 / (G0 + (1.0 - VOLUME_FRACTION) * K0)
 # (48 % of the bound); from $\nu$ it finds its own way.
 
 # %%
-domain = DesignDomain(rho, volume_fraction=VOLUME_FRACTION)
+domain = DesignDomain(rho, volume_fraction=VOLUME_FRACTION, periodic=True)  # filters reach into the next cell
 cone = ConeFilter(domain, radius=0.08)
 middle = np.linalg.norm(domain.midpoints[:, :2] - 0.5, axis=1)
 start = np.where(middle < 0.25, 0.2, 0.55)[domain.design]

@@ -19,8 +19,8 @@ class ConeFilter:
 
         rho_filtered_i = sum_j w_ij rho_j / sum_j w_ij,    w_ij = max(0, radius - |x_i - x_j|)
 
-    between midpoints of design cells (and their images in symmetry planes); passive cells keep their
-    value and do not take part. A constant is kept exactly.
+    between midpoints of design cells (and their images: mirrored, or in the cells around a periodic one);
+    passive cells keep their value and do not take part. A constant is kept exactly.
 
     The weights W are symmetric and the normalization D is diagonal, so the transpose of H = D^-1 W is
     H^T = W D^-1: one matrix and one halo exchange serve both directions. Memory is 12 bytes a weight: at a
@@ -150,10 +150,8 @@ def _images_near(domain: DesignDomain, radius: float) -> tuple[np.ndarray, np.nd
     """
     comm = domain.comm
     cells = np.flatnonzero(domain.design)
-    points = domain.midpoints[cells]
-    for plane in domain.symmetry:
-        points = np.vstack([points, plane.reflect(points)])
-    cells = np.tile(cells, domain.num_copies)
+    points = domain.images(domain.midpoints[cells])
+    cells = np.resize(cells, len(points))
     own = domain.midpoints[domain.design]
     box = np.array([own.min(axis=0, initial=np.inf) - radius, own.max(axis=0, initial=-np.inf) + radius])
     boxes = np.empty((comm.size, 2, 3))

@@ -14,6 +14,7 @@ from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo._dolfinx import original_cells
 from dolfinx_neural_topo.density.symmetry import SymmetryPlane, check_planes
 from dolfinx_neural_topo.errors import InputError, agree, checked, collective
+from dolfinx_neural_topo.physics.periodic import read_axes
 
 Marker = Callable[[np.ndarray], np.ndarray] | np.ndarray | tuple[Any, Any]
 
@@ -27,7 +28,8 @@ class DesignDomain:
         sum over design and solid cells of v_i rho_i  =  volume_fraction * sum over the same cells of v_i.
 
     With symmetry planes the mesh is the part of the structure on one side of all of them: filters see the
-    mirror images, and a `Design` counts its objective `num_copies` times.
+    mirror images, and a `Design` counts its objective `num_copies` times. A periodic domain is one cell of a
+    pattern: filters reach over its edges into the next cell. (Its state needs `periodic` of its own.)
 
     Attributes:
         comm: Communicator of the mesh.
@@ -48,6 +50,7 @@ class DesignDomain:
         solid_volume: Volume of all solid cells.
         target_volume: Volume of material that design cells hold when the volume fraction is met.
         symmetry: Symmetry planes.
+        periodic: Axes along which the structure repeats.
 
     Args:
         space_or_rho: DG0 function space, or a function in one.
@@ -59,10 +62,11 @@ class DesignDomain:
         weight: Weight of all volumes, in UFL and not negative, such as 2 pi r for the half section of a body
             of revolution, r = `ufl.SpatialCoordinate(mesh)[0]`.
         symmetry: Planes that the mesh touches but does not cross, perpendicular to each other.
+        periodic: Axes along which the mesh, a box, repeats, such as (0, 1), or True for all.
 
     Raises:
-        InputError: The space is not DG0, a marker is unusable, no cell is left to design, or the volume
-            fraction cannot be met.
+        InputError: The space is not DG0, a marker is unusable, no cell is left to design, the volume
+            fraction cannot be met, or the structure is to repeat across a symmetry plane.
 
     Note: Collective.
 
@@ -82,6 +86,7 @@ class DesignDomain:
         void: Marker | None = None,
         weight: Any = None,
         symmetry: Sequence[SymmetryPlane] = (),
+        periodic: bool | Sequence[int] = False,
     ):
         is_function = isinstance(space_or_rho, dolfinx.fem.Function)
         self.space = space_or_rho.function_space if is_function else space_or_rho
@@ -105,6 +110,7 @@ class DesignDomain:
         self.weight = weight
         self.cell_volumes = self._volumes()
         self.symmetry = check_planes(self.comm, symmetry, self.midpoints, self.mesh.geometry.x)
+        self.periodic = self._read_periodic(periodic)
         self.solid = self._marked(solid, "solid")
         self.void = self._marked(void, "void")
         both = np.count_nonzero(self.solid & self.void)
@@ -120,6 +126,26 @@ class DesignDomain:
     def num_copies(self) -> int:
         """How many mirror images of the mesh make up the whole structure: 2 for each symmetry plane."""
         return 2 ** len(self.symmetry)
+
+    @collective
+    def images(self, points: np.ndarray) -> np.ndarray:
+        """Return points and where they are found again: mirror images, and those in the cells around.
+
+        Args:
+            points: Points of this rank, shape (n, 3).
+
+        Returns:
+            Shape (k n, 3), the points themselves first, then all of them at the next place.
+
+        Note: Collective.
+        """
+        for plane in self.symmetry:
+            points = np.vstack([points, plane.reflect(points)])
+        low, high = self.bounding_box()
+        for axis in self.periodic:
+            period = np.eye(3)[axis] * (high - low)
+            points = np.vstack([points, points - period, points + period])
+        return points
 
     @property
     def target_volume(self) -> float:
@@ -216,6 +242,16 @@ class DesignDomain:
             f"got shape {given.shape} of {given.dtype}",
         )
         return given.copy()
+
+    def _read_periodic(self, periodic: bool | Sequence[int]) -> tuple[int, ...]:
+        axes = read_axes(periodic, self.mesh.geometry.dim)
+        for plane in self.symmetry:
+            if np.any(np.abs(plane.unit_normal[list(axes)]) > 1e-12):
+                raise InputError(
+                    f"periodic must not name an axis that a symmetry plane cuts, got {axes} and a plane with "
+                    f"normal {tuple(plane.normal)}; way out: mesh the whole cell, or leave the axis out"
+                )
+        return axes
 
     def _check_volume_fraction(self) -> None:
         if self.design_volume == 0.0:

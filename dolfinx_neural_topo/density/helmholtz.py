@@ -15,6 +15,7 @@ from dolfinx_neural_topo._checks import check_number, owned_values
 from dolfinx_neural_topo._petsc import Owner, Unread, check_prefix, options, reason_name, take_options
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.errors import InputError, SolverError, collective
+from dolfinx_neural_topo.physics.periodic import Periodicity
 from dolfinx_neural_topo.physics.solvers import LARGEST_DIRECT
 
 ACCEPTED = 1e-9  # true residual relative to the load: filter and transpose are exact to far below 1e-5
@@ -33,7 +34,8 @@ class HelmholtzFilter(Owner):
 
     Constants and the volume are kept exactly. The lumped mass keeps densities between 0 and 1 wherever the
     Laplacian has no positive couplings (rectangles, cubes, meshes without obtuse angles). Memory does not
-    grow with the radius, and symmetry planes need nothing: a mirror image lets no flux through.
+    grow with the radius, and symmetry planes need nothing: a mirror image lets no flux through. On a periodic
+    domain w repeats, so that opposite faces need the same nodes.
 
     With `void_beyond` no flux becomes kappa dw/dn + sqrt(kappa) w = 0 on a part of the boundary, as if void
     surrounded the mesh there: material keeps off it, and constants and the volume are no longer kept. A
@@ -194,6 +196,10 @@ class HelmholtzFilter(Owner):
         B.mult(ones, mass)
         mass.array_w[mass.array_r == 0.0] = 1.0  # nodes of passive cells only: a row of the identity
         K.setDiagonal(mass, addv=PETSc.InsertMode.ADD_VALUES)
+        if domain.periodic:
+            periodicity = self.own(Periodicity(space, [], domain.periodic))
+            K = self.own(periodicity.reduce(K, None, 1.0))
+            B = self.own(periodicity.fold_rows(B))
         K.setOption(PETSc.Mat.Option.SPD, True)
         ones.destroy()
         mass.destroy()

@@ -119,14 +119,11 @@ def _nearest(points: Points, others: Points) -> NDArray:
 
 def _near(domain: DesignDomain, rows: Points, reach: float) -> Points:
     """Return the rows (x, y, z, ...) of all ranks near this rank's cells, and their mirror images."""
-    for plane in domain.symmetry:
-        image = rows.copy()
-        image[:, :3] = plane.reflect(rows[:, :3])
-        rows = np.vstack([rows, image])
+    x = domain.images(rows[:, :3])
+    rows = np.hstack([x, np.resize(rows[:, 3:], (len(x), rows.shape[1] - 3))])
     own = domain.midpoints
     box = np.array([own.min(axis=0, initial=np.inf) - reach, own.max(axis=0, initial=-np.inf) + reach])
     boxes = domain.comm.allgather(box)
-    x = rows[:, :3]
     return np.concatenate(
         exchange(domain.comm, [rows[((x >= low) & (x <= high)).all(axis=1)] for low, high in boxes])
     )
@@ -153,4 +150,7 @@ def _beyond_the_edge(domain: DesignDomain) -> Points:
     outer = np.ones(len(facets), dtype=bool)
     for plane in domain.symmetry:
         outer &= np.abs(plane.distance(middle)) > tolerance
+    for corner in domain.bounding_box():
+        for axis in domain.periodic:
+            outer &= np.abs(middle[:, axis] - corner[axis]) > tolerance
     return 2.0 * middle[outer] - inner[outer]

@@ -116,6 +116,10 @@ class Periodicity(Owner):
         result.assemble()
         return result
 
+    def fold_rows(self, B: PETSc.Mat) -> PETSc.Mat:
+        """Return P^T B. Note: Collective."""
+        return self._P.transposeMatMult(B)
+
     def fold(self, bs: Sequence[PETSc.Vec]) -> list[PETSc.Vec]:
         """Return P^T b_i, valid until the next call.
 

@@ -52,6 +52,7 @@ class Profile:
         ratio: evaluation_seconds / bare_seconds.
         matvec_seconds: Median seconds of a product of that matrix with a vector.
         peak_rss_mb: Peak memory of the run (before the bare reference), summed over ranks, MB.
+        objective: What the run ended with: that of its best design, for "evaluate" of its last density.
         blas: The BLAS in use.
     """
 
@@ -66,6 +67,7 @@ class Profile:
     ratio: float
     matvec_seconds: float
     peak_rss_mb: float
+    objective: float
     blas: str
 
 
@@ -102,7 +104,7 @@ def profile(
     watch = Stopwatch()
     with watching(watch, torch=method not in WITHOUT_TORCH):
         run = _evaluate_only if method == EVALUATE else _minimize
-        rho = run(
+        rho, objective = run(
             Job(problem, comm, _key(problem, method, evaluations), progress=False, solver=solver), watch
         )
     peak = comm.reduce(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, root=0)
@@ -124,6 +126,7 @@ def profile(
             ratio=seconds / bare,
             matvec_seconds=matvec,
             peak_rss_mb=peak or 0.0,
+            objective=objective,
             blas=provenance.blas(),
         ),
         root=0,
@@ -135,8 +138,8 @@ def _key(task: Task, method: str, evaluations: int) -> Key:
     return Key(task.name, method, 0, "network:0" if neural else "uniform", evaluations)
 
 
-def _evaluate_only(job: Job, watch: Stopwatch) -> np.ndarray:
-    """Evaluate random densities that change by a tenth each time; return the last one as an image."""
+def _evaluate_only(job: Job, watch: Stopwatch) -> tuple[np.ndarray, float]:
+    """Evaluate random densities that change by a tenth each time; return the last one, an image."""
     with build(job.task, job.comm, solver=job.solver) as built:
         shake = np.random.default_rng(0)
         x = built.design.initial()
@@ -145,11 +148,12 @@ def _evaluate_only(job: Job, watch: Stopwatch) -> np.ndarray:
             factors = shake.uniform(0.9, 1.1, built.domain.num_global_cells)[cells]
             evaluation = built.design.evaluate(np.clip(x * factors, 0.0, 1.0))
             watch.lap()
-        return built.grid.to_image(evaluation.rho)
+        return built.grid.to_image(evaluation.rho), evaluation.value
 
 
-def _minimize(job: Job, watch: Stopwatch) -> np.ndarray:
-    return get_method(job.key.method).optimize(job).rho
+def _minimize(job: Job, watch: Stopwatch) -> tuple[np.ndarray, float]:
+    result = get_method(job.key.method).optimize(job)
+    return result.rho, result.compliance
 
 
 def bare_reference(state: StateProblem, rho: np.ndarray, repeats: int = 5) -> tuple[float, float]:
@@ -159,7 +163,8 @@ def bare_reference(state: StateProblem, rho: np.ndarray, repeats: int = 5) -> tu
         state: The state problem, of which the form, the conditions, the load and the solver's options are
             used.
         rho: Density on owned cells.
-        repeats: Number of measurements of each part, after one that warms up.
+        repeats: Number of measurements of each part, after one that warms up; 1 where that one takes
+            over 10 s.
 
     Returns:
         Seconds of assembly, solver set-up and one solve from zero (sum of medians); median seconds of a
@@ -206,15 +211,13 @@ def bare_reference(state: StateProblem, rho: np.ndarray, repeats: int = 5) -> tu
         preset.configure(ksp)
     with options("reference_", solver.options):
         ksp.setFromOptions()
-        times = _measure((assemble, set_up, solve), repeats)
+        parts = (assemble, set_up, solve)
+        warm_up = state.comm.allreduce(sum(map(_seconds, parts)), op=MPI.MAX)
+        times = [[_seconds(part) for part in parts] for _ in range(1 if warm_up > 10.0 else repeats)]
     matvec = median(_seconds(lambda: A.mult(b, x)) for _ in range(20))
     for thing in (ksp, A, x, *modes):
         thing.destroy()
-    return sum(median(column) for column in zip(*times[1:], strict=True)), matvec
-
-
-def _measure(parts: tuple[Callable[[], None], ...], repeats: int) -> list[list[float]]:
-    return [[_seconds(part) for part in parts] for _ in range(repeats + 1)]
+    return sum(median(column) for column in zip(*times, strict=True)), matvec
 
 
 def _seconds(function: Callable[[], object]) -> float:

@@ -82,12 +82,15 @@ def test_a_rim_along_the_edge_is_no_tip():
     assert 1.5 < least_member(domain, (x < 27.0) | (y > 22.0)) <= 4.5  # 2 wide, up to twice that is promised
 
 
-def test_material_at_a_symmetry_plane_goes_on_behind_it():
+def test_material_goes_on_behind_a_symmetry_plane_and_in_the_next_cell():
     strip = lambda domain: domain.midpoints[:, 0] < 2.0  # noqa: E731
     alone = make_domain(rectangle(comm, 24, 18))
     mirrored = make_domain(rectangle(comm, 24, 18), symmetry=[SymmetryPlane((0.0, 0.0), (1.0, 0.0))])
     assert least_member(alone, strip(alone)) == pytest.approx(2.0, abs=0.5)
     assert least_member(mirrored, strip(mirrored)) == pytest.approx(4.0, abs=0.5)
+    repeated = make_domain(rectangle(comm, 24, 18), periodic=True)
+    both_ends = strip(repeated) | (repeated.midpoints[:, 0] > 23.0)
+    assert least_member(repeated, both_ends) == pytest.approx(3.0, abs=0.5)
 
 
 def test_least_width_is_the_published_one_in_one_dimension():

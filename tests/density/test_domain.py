@@ -133,6 +133,11 @@ def test_symmetry_planes_are_checked():
             SymmetryPlane(point, normal)
     both = [SymmetryPlane((0.0, 0.0), (2.0, 0.0)), SymmetryPlane((0.0, 8.0, 0.0), (0.0, 1.0, 0.0))]
     assert make_domain(mesh, symmetry=both).num_copies == 4
+    with pytest.raises(
+        InputError, match=r"periodic must not name an axis that a symmetry plane cuts, got \(0, 1\)"
+    ):
+        make_domain(mesh, symmetry=both[:1], periodic=True)
+    assert make_domain(mesh, symmetry=both[:1], periodic=[1]).periodic == (1,)
 
 
 def test_volumes_of_a_body_of_revolution():

@@ -5,7 +5,7 @@ import ufl
 from density_cases import MESHES, comm, dot, gathered, make_domain, rectangle, seeded
 
 from dolfinx_neural_topo._communication import max_replicated
-from dolfinx_neural_topo.density import ConeFilter, HelmholtzFilter, SymmetryPlane
+from dolfinx_neural_topo.density import CellGrid, ConeFilter, HelmholtzFilter, SymmetryPlane
 from dolfinx_neural_topo.errors import InputError, SolverError
 
 ITERATIVE = {"ksp_type": "cg", "ksp_rtol": 1e-13, "pc_type": "gamg"}
@@ -128,6 +128,24 @@ def test_symmetric_half_equals_the_whole(name):
     )
     for stage in stages:
         release(stage)
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("name", ["cone", "helmholtz"])
+@pytest.mark.parametrize(("periodic", "axis"), [(True, 0), ((0, 1), 1), ((0,), 0), ((1,), 1)])
+def test_a_pattern_filters_alike_wherever_its_cell_begins(name, periodic, axis):
+    domain = make_domain(rectangle(comm, 12, 8), periodic=periodic)
+    grid = CellGrid(domain.mesh, (8, 12))
+    rough = np.random.default_rng(3).random((8, 12))
+    moved = np.roll(rough, 5, axis=1 - axis)  # columns are axis 0
+    stage = FILTERS[name](domain, 2.6)
+    here, there = (grid.to_image(stage.apply(grid.to_cells(image))) for image in (rough, moved))
+    np.testing.assert_allclose(np.roll(here, 5, axis=1 - axis), there, rtol=1e-11)
+    x, y = seeded(domain, 1), seeded(domain, 2)
+    assert dot(domain, stage.apply(x), y) == pytest.approx(
+        dot(domain, x, stage.apply_transpose(y)), rel=1e-12
+    )
+    release(stage)
 
 
 @pytest.mark.parametrize("radius", [0.3, 0.5, 1.0])

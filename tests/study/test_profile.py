@@ -25,7 +25,7 @@ comm = MPI.COMM_WORLD
 TASK = "mbb_beam_24x8_0.5"
 KEYS = [
     "task", "method", "ranks", "cells", "dofs", "stages", "evaluation_seconds", "bare_seconds", "ratio",
-    "matvec_seconds", "peak_rss_mb", "blas",
+    "matvec_seconds", "peak_rss_mb", "objective", "blas",
 ]  # fmt: skip
 
 

@@ -156,6 +156,7 @@ class Levels:
             solid=solid[index],
             void=void[index],
             symmetry=design.domain.symmetry,
+            periodic=design.domain.periodic,
         )
         levels = Levels(design.on(functional, domain), self._problem, self._meshes)
         levels._made.insert(0, functional)
