@@ -6,12 +6,14 @@
 Runs each under the BLAS kernels of five processors, with and without the wide instructions of PyTorch, on one
 and two threads, from the start and from one disturbed in the twelfth digit: 40 runs, in an order in which the
 first five, ten, ... already vary everything. Numbers are those given to `expect` in a demo, to
-`record_property` in a test. Records are added to demos/results/spread.jsonl as they come; what is there is
+`record_property` in a test. "Room" is how far the bounds of a demo lie outside of what was found, in widths:
+less than 1 is too near. Records are added to demos/results/spread.jsonl as they come; what is there is
 not run again. Writes demos/results/spread.md.
 """
 
 import argparse
 import json
+import math
 import os
 import runpy
 import statistics
@@ -52,14 +54,14 @@ def measure(item, setting):
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     for line in done.stdout.splitlines():
         if line.startswith(MARK):
-            return {"numbers": json.loads(line.removeprefix(MARK))}
+            return json.loads(line.removeprefix(MARK))
     return {"error": (done.stdout + done.stderr)[-2000:]}
 
 
 def run_here(item, disturbance):
     """Run a demo or a test in this process and print its numbers, marked."""
     disturb(disturbance)
-    numbers = {}
+    numbers, bounds = {}, {}
     if "::" in item:
         import pytest
 
@@ -74,10 +76,14 @@ def run_here(item, disturbance):
         sys.path.insert(0, str(ROOT / "demos"))
         import expected
 
-        expected.expect = lambda comm, given: numbers.update({k: float(v[0]) for k, v in given.items()})
+        def record(comm, given):
+            for name, (value, *between) in given.items():
+                numbers[name], bounds[name] = float(value), [float(bound) for bound in between]
+
+        expected.expect = record
         sys.argv = [item]
         runpy.run_path(item, run_name="__main__")
-    print("\n" + MARK + json.dumps(numbers), flush=True)
+    print("\n" + MARK + json.dumps({"numbers": numbers, "bounds": bounds}), flush=True)
 
 
 def disturb(size):
@@ -110,9 +116,10 @@ def read():
 
 def table(records):
     """Return the records as a page."""
-    values, runs = defaultdict(list), defaultdict(list)
+    values, runs, bounds = defaultdict(list), defaultdict(list), {}
     for record in records:
         runs[record["item"]].append(record)
+        bounds |= {(record["item"], name): between for name, between in record.get("bounds", {}).items()}
         for name, value in record.get("numbers", {}).items():
             values[record["item"], name].append(value)
     lines = [
@@ -120,15 +127,19 @@ def table(records):
         "",
         "Made by `tests/spread.py`; do not edit. Rounding decides where a nonconvex search ends.",
         "",
-        "| run | number | lowest | median | highest | width |",
-        "|---|---|---|---|---|---|",
+        "`Room` is how far the bounds lie outside of what was found, in widths: less than 1 is too near.",
+        "",
+        "| run | number | lowest | median | highest | width | bounds | room |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for (item, name), v in values.items():
         low, middle, high = min(v), statistics.median(v), max(v)
         width = (high - low) / abs(middle) if middle else high - low
-        lines.append(
-            f"| {Path(item).name} | {name} | {low:.8g} | {middle:.8g} | {high:.8g} | {100 * width:.2g} % |"
-        )
+        least, most = bounds.get((item, name), (-math.inf, math.inf))
+        free = min(low - least, most - high)
+        room = free / (high - low) if high > low else math.copysign(math.inf, free)
+        cells = (Path(item).name, name, f"{low:.8g}", f"{middle:.8g}", f"{high:.8g}", f"{100 * width:.2g} %")
+        lines.append(f"| {' | '.join(cells)} | {least:.6g} to {most:.6g} | {min(room, 1000):.3g} |")
     lines += ["", "What was run (BLAS kernel / PyTorch / threads / disturbance of the start):", ""]
     for item, done in runs.items():
         each = ", ".join("{blas}/{torch}/{threads}/{disturbance:g}".format(**record) for record in done)

@@ -114,14 +114,15 @@ class SiMPL(Method):
             )
         moved = expit(latent) - expit(self._latent)
         promised = float(total(self._comm, self._gradient @ moved))
-        if not self._fresh and self._violation <= FEASIBLE:
-            allowed = self._value + self.decrease * promised
-            if evaluation.value > allowed:
-                self._refuse()
-                if -promised <= _ROUNDING * abs(self._value):
-                    self.finished = "No step lowers the objective by more than rounding."
-                return
-        self._accept(latent, moved, evaluation)
+        if self._fresh or self._violation > FEASIBLE:
+            self._accept(latent, moved, evaluation)
+            return
+        if abs(promised) <= _ROUNDING * abs(self._value):  # taken or not: a fall so small comes out as none
+            self.finished = "No step lowers the objective by more than rounding."
+        if evaluation.value > self._value + self.decrease * promised:
+            self._refuse()
+        else:
+            self._accept(latent, moved, evaluation)
 
     def _refuse(self) -> None:
         self._alpha *= 0.5

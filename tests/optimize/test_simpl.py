@@ -129,8 +129,12 @@ def test_a_change_of_the_objective_is_not_taken_for_a_rise():
 
 
 def test_it_says_when_nothing_is_left_to_gain():
-    result = minimize(Bars(n=2), SiMPL(), evaluations=500)
-    assert result.evaluations < 500 and "No step lowers the objective" in result.reason
+    for disturbance in np.random.default_rng(0).uniform(-1e-12, 1e-12, 40):  # rounding decided, in 3 of 100
+        bars = Bars(n=2)
+        start = bars.initial() * (1 + disturbance)
+        bars.initial = lambda start=start: start
+        result = minimize(bars, SiMPL(), evaluations=100)
+        assert result.evaluations < 100 and "No step lowers the objective" in result.reason
 
 
 @pytest.mark.parametrize(
