@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo._communication import max_replicated, sum_replicated
+from dolfinx_neural_topo.density.chain import Chain, Stage
 from dolfinx_neural_topo.density.domain import DesignDomain
 
 _SLACK = 1e-9  # of the allowed volume: rounding of sums of cell volumes
+_ROUNDS = 12  # of filling up with the next densest cells what could not be made
 
 
 def cut(
     domain: DesignDomain,
     density: NDArray[np.float64],
     *,
+    manufacturing: Sequence[Stage] = (),
     first: NDArray[np.bool_] | None = None,
     never: NDArray[np.bool_] | None = None,
     exact_volume: bool = False,
@@ -24,11 +27,13 @@ def cut(
     """Make the densest design cells solid, as many as the allowed volume holds, and the others void.
 
     Cells of equal density are taken in canonical order: the same field gives the same cut on any number of
-    ranks.
+    ranks. What manufacturing stages would not leave solid (a line of cells that is not whole, a cell without
+    support) becomes void, and the next densest cells take its place.
 
     Args:
         domain: Design domain, whose passive cells keep their density.
         density: Owned values, shape (num_owned_cells,), at least 0.
+        manufacturing: Stages that must leave the cut as it is.
         first: Design cells that become solid before all others, bool, same shape; None for none.
         never: Design cells that stay void, likewise.
         exact_volume: Whether the next cell gets the density that makes the volume exact; otherwise it stays
@@ -39,6 +44,33 @@ def cut(
 
     Note: Collective.
     """
+    if not manufacturing:
+        return _densest(domain, density, first, never, exact_volume)
+    chain, never = Chain(manufacturing), np.zeros_like(domain.design) if never is None else never
+    highest = max_replicated(domain.comm, float(density.max(initial=0.0)))
+    density = chain.apply(density / highest) if highest > 0.0 else density  # a line counts as a whole
+    for _ in range(_ROUNDS):
+        rho = _densest(domain, density, first, never, exact_volume=False)
+        left = rho
+        while True:  # what rests on what went, goes
+            made = np.where(domain.design & (chain.apply(left) < 1.0 - _SLACK), 0.0, left)
+            if not max_replicated(domain.comm, float((made < left).any())):
+                break
+            left = made
+        lost = left < rho
+        if not max_replicated(domain.comm, float(lost.any())):
+            break
+        never = never | lost
+    return left
+
+
+def _densest(
+    domain: DesignDomain,
+    density: NDArray[np.float64],
+    first: NDArray[np.bool_] | None,
+    never: NDArray[np.bool_] | None,
+    exact_volume: bool,
+) -> NDArray[np.float64]:
     free = domain.design if never is None else domain.design & ~never
     key = np.maximum(density, 0.0) + (0.0 if first is None else np.where(first, 1e6, 0.0))
     bits = key.view(np.int64)  # floats that are not negative are ordered as their bits are

@@ -46,6 +46,7 @@ class Design:
         manufacturing: Stages between filter and projection.
         projection: Projection, likewise.
         chain: All stages in order.
+        unprojected: All but the projection.
         constraints: Pairs (functional, bound), each held as functional / bound - 1 <= 0.
         volume_is_a_choice: Whether logits may use less than the volume allowed.
         lower: Lower bound of x.
@@ -123,7 +124,7 @@ class Design:
         self.constraints = tuple(constraints)
         self.constrain, self.volume_is_a_choice = constrain, volume == "at most"
         self.chain = Chain([self.filter, *manufacturing, self.projection])
-        self._unprojected = Chain([self.filter, *manufacturing])
+        self.unprojected = Chain([self.filter, *manufacturing])
         self._volume = chain_volume(domain, self.chain if constrain == "physical" else Chain([]))
         self._sigmoid = VolumeConstrainedSigmoid(domain, volume=self._volume, at_most=self.volume_is_a_choice)
 
@@ -218,7 +219,7 @@ class Design:
         Note: Collective.
         """
         domain = self.domain
-        fields = self._unprojected.fields(rho_design)
+        fields = self.unprojected.fields(rho_design)
         filtered = fields[-1]
         densities = [stage.apply(filtered) for stage in self.projection.realizations]
         value, slope = self._worst_case(filtered, densities, gradient)
@@ -229,10 +230,10 @@ class Design:
             values.append(level / bound - 1.0)
             if gradient:
                 dg_dfiltered = self.projection.realizations[-1].pullback(dg_drho, filtered, rho)
-                rows.append(self._unprojected.pullback(dg_dfiltered, fields) / bound)
+                rows.append(self.unprojected.pullback(dg_dfiltered, fields) / bound)
         return Evaluation(
             value=domain.num_copies * value,
-            gradient=domain.num_copies * self._unprojected.pullback(slope, fields) if gradient else None,
+            gradient=domain.num_copies * self.unprojected.pullback(slope, fields) if gradient else None,
             constraints=np.array(values),
             constraint_gradients=np.array(rows).reshape(len(rows), len(rho_design)) if gradient else None,
             rho_design=rho_design,

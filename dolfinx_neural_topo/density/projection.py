@@ -79,6 +79,7 @@ class ThreeFieldProjection:
         eroded: Projection at the threshold eta + delta (thinner members).
         intermediate: Projection at the threshold eta.
         dilated: Projection at the threshold eta - delta (thicker members).
+        eroded_alone: As given.
 
     Args:
         beta: Sharpness, common to all three.
@@ -118,7 +119,7 @@ class ThreeFieldProjection:
         self.eroded = HeavisideProjection(beta, eta + above)
         self.intermediate = HeavisideProjection(beta, eta)
         self.dilated = HeavisideProjection(beta, eta - below)
-        self._eroded_alone = eroded_alone
+        self.eroded_alone = eroded_alone
 
     @property
     def beta(self) -> float:
@@ -133,7 +134,7 @@ class ThreeFieldProjection:
     @property
     def realizations(self) -> tuple[HeavisideProjection, ...]:
         """Projections over whose densities the objective is the worst case; a blueprint comes last."""
-        return (self.eroded,) if self._eroded_alone else (self.eroded, self.dilated, self.intermediate)
+        return (self.eroded,) if self.eroded_alone else (self.eroded, self.dilated, self.intermediate)
 
     @checked
     def apply(self, rho_filtered: np.ndarray) -> np.ndarray:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from dolfinx_neural_topo._communication import max_replicated
+import numpy as np
+
+from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.density import ConeFilter, Design, DesignDomain, Identity
 from dolfinx_neural_topo.density.length_scale import LengthScale, length_scale
 from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.physics import Compliance
+from dolfinx_neural_topo.optimize.method import Array
+from dolfinx_neural_topo.physics.algebra import problems_of
 
 DELTA = 0.1
 """Distance of the eroded threshold where no width is asked for."""
 
+_ROUNDING = 1e-6  # of the slopes: solves by iteration leave as much
 _DEFAULT_RADIUS = 2.0  # cells
 _LEAST_WIDTH = 2.0  # cells
 
@@ -33,14 +37,28 @@ def stage_filter(design: Design, min_member: float | None, min_gap: float | None
     return ConeFilter(domain, scale.radius), (scale.delta_eroded, scale.delta_dilated)
 
 
-def less_is_worse(design: Design) -> bool:
-    """Tell whether less material always makes the objective worse: compliance under given loads."""
-    functional = design.functional
-    if not isinstance(functional, Compliance):
+def less_is_worse(functional: Any, rho: Array) -> bool:
+    """Tell whether less material makes the objective worse, in every cell: as compliance under given loads.
+
+    The equation is linear, its loads do not depend on the density, and no derivative at `rho` is positive.
+
+    Args:
+        functional: The objective.
+        rho: Density on owned cells, shape (num_owned_cells,).
+
+    Note: Collective.
+    """
+    problems = problems_of(functional)
+    loads = [L for problem in problems for L in problem.equation.loads if L is not None]
+    fed = len(problems) > 1  # loads depend on the density through another state
+    linear = all(problem.equation.linear for problem in problems)
+    if fed or not linear or any(problems[0].rho in L.coefficients() for L in loads):
         return False
-    state = functional.state
-    fed = len(state.chain) > 1  # loads depend on the density through another state
-    return not fed and not any(L is not None and state.rho in L.coefficients() for L in state.equation.loads)
+    gradient = functional.value_and_gradient(rho)[1]
+    rise, fall = sum_replicated(
+        functional.comm, [np.maximum(each, 0.0).sum() for each in (gradient, -gradient)]
+    )
+    return bool(rise <= _ROUNDING * fall)
 
 
 def cell_size(domain: DesignDomain) -> float:

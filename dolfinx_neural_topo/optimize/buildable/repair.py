@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.density import DesignDomain
+from dolfinx_neural_topo.density.chain import Stage
 from dolfinx_neural_topo.density.cut import cut
 from dolfinx_neural_topo.density.pieces import pieces
 from dolfinx_neural_topo.optimize.method import Array
@@ -27,7 +30,8 @@ def mend(
     *,
     worth: Array,
     width: float,
-    exact_volume: bool,
+    manufacturing: Sequence[Stage] = (),
+    exact_volume: bool = False,
 ) -> Array:
     """Change as few cells of a cut as it takes to get one piece that carries every load.
 
@@ -42,6 +46,7 @@ def mend(
         attachments: Loads and supports.
         worth: What solid cells are worth to the objective; only their order counts.
         width: Width of bars that join pieces.
+        manufacturing: As for `cut`.
         exact_volume: As for `cut`.
 
     Returns:
@@ -62,7 +67,9 @@ def mend(
             break
         first |= add
         never = (never | drop) & ~first
-        rho = cut(domain, order, first=first, never=never, exact_volume=exact_volume)
+        rho = cut(
+            domain, order, manufacturing=manufacturing, first=first, never=never, exact_volume=exact_volume
+        )
     return rho
 
 

@@ -60,11 +60,13 @@ def make_buildable(
 ) -> Built:
     """Turn a grey design into one of solid and void, in one piece that carries every load.
 
-    A last stage for any method, equation and mesh: from the design found, MMA minimizes the objective of the
-    eroded density (the worst of three fields, where less material may be better) at the blueprint's volume
-    and ever sharper projection. The densest cells that fill the allowed volume are then made solid. A fresh
-    solve checks that cut; loose material is dropped, loaded pieces are joined, and where the cut still lost
-    more than 3 % of the projected design's objective, some evaluations follow at twice the sharpness.
+    A last stage for any method, equation and mesh. From the design found, MMA minimizes the objective of the
+    eroded density at the blueprint's volume and ever sharper projection. (Where less material may be better,
+    which the gradient tells, it is the worst of three densities.) Then the densest cells that fill the
+    allowed volume are made solid. A fresh solve checks that cut: loose material is dropped, loaded pieces
+    are joined, and where the cut still lost more than 3 % of the projected design's objective, some
+    evaluations follow at twice the sharpness. Manufacturing stages of the design leave the cut as it is: a
+    part to print has nothing in the air.
 
     Args:
         design: The design problem, a `Design` or a `NeuralDesign`.
@@ -81,7 +83,8 @@ def make_buildable(
         the volume is too small for one piece, this is the best there is.
 
     Raises:
-        InputError: A load acts where all cells are passive void; a width that the mesh cannot resolve.
+        InputError: A load acts where all cells are passive void; a width that the mesh cannot resolve; an
+            exact volume with manufacturing stages, which make no grey cell.
         SolverError: The start of the stage cannot be evaluated.
 
     Note: Collective.
@@ -95,6 +98,11 @@ def make_buildable(
     design = getattr(design, "design", design)
     rho_design = np.asarray(getattr(found, "rho_design", found))
     _check(design.domain, rho_design, evaluations)
+    if exact_volume and design.manufacturing:
+        raise InputError(
+            "exact_volume must be False with manufacturing stages, got True: the one grey cell it leaves "
+            "cannot be made"
+        )
     rho_design = rho_design.astype(np.float64)
     attachments = Attachments(problems_of(design.functional))
     attachments.require(~design.domain.void, "a buildable design holds every load")
@@ -142,14 +150,13 @@ class _Stage:
         self.domain, self.attachments = design.domain, attachments
         self.exact_volume, self.progress = exact_volume, progress
         self.filter, delta = stage_filter(design, min_member, min_gap)
-        monotone = less_is_worse(design)
-        self.projection = ThreeFieldProjection(BETAS[0], delta=delta, eroded_alone=monotone)
-        self.cost = 1 if monotone else len(self.projection.realizations)
+        self.projection = ThreeFieldProjection(BETAS[0], delta=delta)
         kind = Design if min_gap is None else OpenGaps
         self.design = kind(
             design.functional,
             design.domain,
             filter=self.filter,
+            manufacturing=design.manufacturing,
             projection=self.projection,
             constraints=design.constraints,
         )
@@ -166,6 +173,8 @@ class _Stage:
         self.projection.beta = betas[0]
         inside = np.clip(rho_design, _CLIP, 1.0 - _CLIP)
         start = self.design.logits.apply(np.log(inside / (1.0 - inside)))
+        eroded = self.projection.eroded.apply(self.design.unprojected.apply(start))
+        self.projection.eroded_alone = less_is_worse(self.design.functional, eroded)
         starts = [0, *accumulate(counts[:-1])]
         self.best = minimize(
             StartingAt(self.design, start[self.domain.design]),
@@ -177,16 +186,16 @@ class _Stage:
             callbacks=(self.design.follow,) if isinstance(self.design, OpenGaps) else (),
             progress=self.progress,
         )
-        self.evaluations += self.cost * self.best.evaluations
+        self.evaluations += len(self.projection.realizations) * self.best.evaluations
         self.history += self.best.history.objective
         self._cut()
 
     def _cut(self) -> None:
         """Cut the design found last, mend the cut if it is broken, and solve for it."""
-        domain, attachments = self.domain, self.attachments
-        density = self.filter.apply(self.best.rho_design)
+        domain, attachments, manufacturing = self.domain, self.attachments, self.design.manufacturing
+        density = self.design.unprojected.apply(self.best.rho_design)
         projected = self._value(self.best.rho)
-        rho = cut(domain, density, exact_volume=self.exact_volume)
+        rho = cut(domain, density, manufacturing=manufacturing, exact_volume=self.exact_volume)
         if not self._whole(rho):
             rho = mend(
                 domain,
@@ -195,6 +204,7 @@ class _Stage:
                 attachments,
                 worth=self._worth(rho, density),
                 width=self.width,
+                manufacturing=manufacturing,
                 exact_volume=self.exact_volume,
             )
         self.candidates.append((not self._whole(rho), self._value(rho), projected, self.best, rho))
