@@ -31,11 +31,13 @@ _PUBLIC = {
     "density": (
         "CellGrid",
         "ConeFilter",
+        "DensityField",
         "Design",
         "DesignDomain",
         "HeavisideProjection",
         "HelmholtzFilter",
         "LocalVolume",
+        "MultiDesign",
         "SymmetryPlane",
         "ThreeFieldProjection",
         "VolumeConstrainedSigmoid",

@@ -121,6 +121,16 @@ def dof_points(V: fem.FunctionSpace) -> np.ndarray | None:
         return None
 
 
+def owned_cells(function: fem.Function) -> np.ndarray:
+    """Return a view of a DG0 function on owned cells, shape (num_owned_cells,).
+
+    That of a function of k fields, in DG0 of shape (k,), has shape (k, num_owned_cells).
+    """
+    dofmap = function.function_space.dofmap
+    size, block = dofmap.index_map.size_local, dofmap.index_map_bs
+    return function.x.array[: size * block].reshape(size, *function.ufl_shape).T
+
+
 def dg0_cells(space: fem.FunctionSpace) -> np.ndarray:
     """Return the local cell of each local degree of freedom of a DG0 space, ghosts included.
 

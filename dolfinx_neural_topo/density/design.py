@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo._checks import owned_values, real_array
-from dolfinx_neural_topo._communication import sum_replicated
-from dolfinx_neural_topo.density.chain import Chain, Identity, Smooth, Stage
+from dolfinx_neural_topo._checks import owned_values
+from dolfinx_neural_topo.density.chain import Chain, Smooth, Stage
 from dolfinx_neural_topo.density.domain import DesignDomain
-from dolfinx_neural_topo.density.evaluation import Evaluation
+from dolfinx_neural_topo.density.evaluation import Evaluation, check_functionals, evaluate_at, limits_at
+from dolfinx_neural_topo.density.field import DensityField, design_values
 from dolfinx_neural_topo.density.logits import Logits
 from dolfinx_neural_topo.density.persistence import Persistence
 from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
-from dolfinx_neural_topo.density.volume import chain_volume
 from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.physics.algebra import AnyFunctional
 
 
-def _design_values(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
-    """Check one number for each owned design cell."""
-    count = np.count_nonzero(given["self"].domain.design)
-    return real_array(name, value, (count,), "one number for each owned design cell")
-
-
-class Design:
+class Design(DensityField):
     """A density-based design problem: functional, domain and the stages of the density.
 
         rho_design -> filter -> manufacturing -> rho_filtered -> projection -> rho -> functional
@@ -94,43 +87,36 @@ class Design:
         volume: str = "exactly",
         constraints: Sequence[tuple[AnyFunctional, float]] = (),
     ):
-        if constrain not in ("physical", "design"):
-            raise InputError(f'constrain must be "physical" or "design", got {constrain!r}')
         if volume not in ("exactly", "at most"):
             raise InputError(f'volume must be "exactly" or "at most", got {volume!r}')
-        for each in (functional, *(each for each, _ in constraints)):
-            mesh = getattr(each, "mesh", getattr(getattr(each, "state", None), "mesh", None))
-            if mesh is not None and mesh.ufl_domain() != domain.mesh.ufl_domain():
-                raise InputError(
-                    f"domain must be made on the mesh of functional {getattr(each, 'name', each)!r}, "
-                    "it was made on another one"
-                )
-        for name, stages in (("filter", [filter]), ("manufacturing", manufacturing)):
-            if any(getattr(stage, "domain", domain) is not domain for stage in stages):
-                raise InputError(
-                    f"{name} must be made for the domain of this design, it was made for another one"
-                )
-        for _, bound in constraints:
-            if not bound > 0.0:
-                raise InputError(
-                    f"bounds of constraints must be positive, got {bound}; negate or shift the functional"
-                )
-        self.comm = domain.comm
+        check_functionals(functional, constraints, domain, ())
+        super().__init__(
+            domain,
+            filter=filter,
+            manufacturing=manufacturing,
+            projection=projection,
+            constrain=constrain,
+        )
         self.functional: Any = functional
-        self.domain = domain
-        self.filter: Any = filter or Identity()
-        self.manufacturing = tuple(manufacturing)
-        self.projection: Any = projection or Identity()
         self.constraints = tuple(constraints)
-        self.constrain, self.volume_is_a_choice = constrain, volume == "at most"
-        self.chain = Chain([self.filter, *manufacturing, self.projection])
+        self.volume_is_a_choice = volume == "at most"
         self.unprojected = Chain([self.filter, *manufacturing])
-        self._volume = chain_volume(domain, self.chain if constrain == "physical" else Chain([]))
-        self._sigmoid = VolumeConstrainedSigmoid(domain, volume=self._volume, at_most=self.volume_is_a_choice)
+        self._sigmoid = VolumeConstrainedSigmoid(
+            domain, volume=self.held_volume, at_most=self.volume_is_a_choice
+        )
 
     @property
     def logits(self) -> Logits:
-        """The design as a function of logits."""
+        """The design as a function of logits.
+
+        Raises:
+            InputError: The volume is to be met exactly, and is that of all cells, which leaves no choice.
+        """
+        if not self.volume_is_a_choice and self.domain.volume_fraction == 1.0:
+            raise InputError(
+                "volume_fraction 1, met exactly, leaves logits no choice; way out: Design(..., "
+                'volume="at most"), or a smaller fraction'
+            )
         return Logits(self, self._sigmoid)
 
     @property
@@ -158,16 +144,7 @@ class Design:
             volume="at most" if self.volume_is_a_choice else "exactly",
         )
 
-    @collective
-    def initial(self) -> np.ndarray:
-        """Return the constant density that meets the volume constraint, on owned design cells.
-
-        Note: Collective.
-        """
-        exactly = VolumeConstrainedSigmoid(self.domain, volume=self._volume)
-        return exactly.apply(np.zeros(self.domain.num_owned_cells))[self.domain.design]
-
-    @collective(x=_design_values)
+    @collective(x=design_values)
     def evaluate(self, x: np.ndarray, gradient: bool = True) -> Evaluation:
         """Evaluate objective and constraints at a density.
 
@@ -186,23 +163,13 @@ class Design:
         constraints = np.concatenate([[self.volume_constraint(x)], evaluation.constraints])
         if not gradient:
             return replace(evaluation, constraints=constraints)
-        _, weights = self._volume.value_and_weights(rho_design)
-        rows = np.vstack([weights / self._allowed_volume, evaluation.constraint_gradients])
+        rows = np.vstack([self.volume_slope(rho_design), evaluation.constraint_gradients])
         return replace(
             evaluation,
             gradient=evaluation.gradient[domain.design],
             constraints=constraints,
             constraint_gradients=rows[:, domain.design],
         )
-
-    @collective(x=_design_values)
-    def volume_constraint(self, x: np.ndarray) -> float:
-        """Return the first constraint, volume / allowed volume - 1, at rho_design on owned design cells.
-
-        Note: Collective.
-        """
-        material = sum_replicated(self.comm, self._volume.value(self.domain.expand(x)))
-        return (self.domain.solid_volume + float(material)) / self._allowed_volume - 1.0
 
     @collective(rho_design=owned_values)
     def evaluate_density(self, rho_design: np.ndarray, gradient: bool = True) -> Evaluation:
@@ -224,62 +191,21 @@ class Design:
         densities = [stage.apply(filtered) for stage in self.projection.realizations]
         value, slope = self._worst_case(filtered, densities, gradient)
         rho = densities[-1]  # the blueprint
-        values, rows = [], []
-        for functional, bound in self.constraints:
-            level, dg_drho = _value(functional, rho, gradient)
-            values.append(level / bound - 1.0)
-            if gradient:
-                dg_dfiltered = self.projection.realizations[-1].pullback(dg_drho, filtered, rho)
-                rows.append(self.unprojected.pullback(dg_dfiltered, fields) / bound)
+
+        def pull(dg_drho: np.ndarray) -> np.ndarray:
+            dg_dfiltered = self.projection.realizations[-1].pullback(dg_drho, filtered, rho)
+            return self.unprojected.pullback(dg_dfiltered, fields)
+
+        values, rows = limits_at(self.constraints, rho, pull, gradient)
         return Evaluation(
             value=domain.num_copies * value,
             gradient=domain.num_copies * self.unprojected.pullback(slope, fields) if gradient else None,
-            constraints=np.array(values),
-            constraint_gradients=np.array(rows).reshape(len(rows), len(rho_design)) if gradient else None,
+            constraints=values,
+            constraint_gradients=rows,
             rho_design=rho_design,
             rho=rho,
             volume=self.volume(rho),
         )
-
-    @collective(rho_design=owned_values)
-    def rho_from_design(self, rho_design: np.ndarray) -> np.ndarray:
-        """Apply all stages to a density (to the blueprint, where there are three fields).
-
-        Args:
-            rho_design: Owned values, shape (num_owned_cells,).
-
-        Returns:
-            rho, owned values, same shape.
-
-        Note: Collective.
-        """
-        return self.chain.apply(rho_design)
-
-    @collective(dJ_drho=owned_values, rho_design=owned_values)
-    def pullback_density(self, dJ_drho: np.ndarray, rho_design: np.ndarray) -> np.ndarray:
-        """Gradient with respect to rho_design from one with respect to rho: transpose of `rho_from_design`.
-
-        Note: Collective.
-        """
-        return self.chain.pullback(dJ_drho, self.chain.fields(rho_design))
-
-    @collective(rho=owned_values)
-    def volume(self, rho: np.ndarray) -> float:
-        """Volume fraction of a density: its material over the volume of all cells that are not void.
-
-        Args:
-            rho: Owned values, shape (num_owned_cells,).
-
-        Note: Collective.
-        """
-        domain = self.domain
-        inside = ~domain.void
-        material = sum_replicated(self.comm, domain.cell_volumes[inside] @ rho[inside])
-        return float(material) / (domain.design_volume + domain.solid_volume)
-
-    @property
-    def _allowed_volume(self) -> float:
-        return self.domain.volume_fraction * (self.domain.design_volume + self.domain.solid_volume)
 
     def _worst_case(
         self, filtered: np.ndarray, densities: list[np.ndarray], gradient: bool
@@ -287,13 +213,8 @@ class Design:
         """Largest objective over what may become of rho_filtered, and its gradient by rho_filtered."""
         values, slopes = [], []
         for stage, rho in zip(self.projection.realizations, densities, strict=True):
-            value, dJ_drho = _value(self.functional, rho, gradient)
+            value, dJ_drho = evaluate_at(self.functional, rho, gradient)
             values.append(value)
             slopes.append(stage.pullback(dJ_drho, filtered, rho) if gradient else None)
         worst = int(np.argmax(values))  # the first NaN, if there is one
         return values[worst], slopes[worst]
-
-
-def _value(functional, rho: np.ndarray, gradient: bool) -> tuple[float, Any]:
-    """Value of a functional, and its gradient or None."""
-    return functional.value_and_gradient(rho) if gradient else (functional.value(rho), None)

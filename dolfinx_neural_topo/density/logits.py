@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dolfinx_neural_topo._checks import owned_values
+from dolfinx_neural_topo._checks import real_array
 from dolfinx_neural_topo.density.evaluation import Evaluation
-from dolfinx_neural_topo.density.sigmoid import VolumeConstrainedSigmoid
-from dolfinx_neural_topo.errors import InputError, collective
+from dolfinx_neural_topo.errors import collective
 
 if TYPE_CHECKING:
     from dolfinx_neural_topo.density.design import Design
+    from dolfinx_neural_topo.density.multi import MultiDesign
+
+
+def _logits(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
+    return real_array(name, value, given["self"].shape, "one number for each owned cell")
+
+
+def _densities(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
+    return real_array(name, value, given["self"].density_shape, "one number for each owned cell")
 
 
 class Logits:
@@ -21,42 +30,49 @@ class Logits:
 
         logits -> rho_design -> rho_filtered -> rho -> functional
 
+    Attributes:
+        comm: Communicator.
+        domain: Design domain.
+        shape: Shape of logits, (num_owned_cells,), or (channels, num_owned_cells) for several fields.
+        density_shape: Shape of densities, (num_owned_cells,) or (k, num_owned_cells).
+
     Args:
         design: The design.
-        sigmoid: Gives their density the volume allowed.
+        stage: Gives their density the volume allowed.
+        channels: Leading axis of logits, (k + 1,) for k materials and void; () for one density.
+        fields: Leading axis of densities, (k,) or ().
 
     Note: Collective, as are all methods.
     """
 
-    def __init__(self, design: Design, sigmoid: VolumeConstrainedSigmoid):
-        self._design, self._sigmoid = design, sigmoid
+    def __init__(
+        self,
+        design: Design | MultiDesign,
+        stage: Any,
+        channels: tuple[int, ...] = (),
+        fields: tuple[int, ...] = (),
+    ):
+        self._design, self._stage = design, stage
         self.comm, self.domain = design.comm, design.domain
+        self.shape = (*channels, self.domain.num_owned_cells)
+        self.density_shape = (*fields, self.domain.num_owned_cells)
 
-    @collective(logits=owned_values)
+    @collective(logits=_logits)
     def apply(self, logits: np.ndarray) -> np.ndarray:
-        """Map owned logits to rho_design with the volume allowed (see `VolumeConstrainedSigmoid`).
+        """Map owned logits to rho_design with the volume allowed (see `VolumeConstrainedSigmoid`)."""
+        return self._stage.apply(logits)
 
-        Raises:
-            InputError: The volume is to be met exactly, and is that of all cells, which leaves no choice.
-        """
-        if not self._design.volume_is_a_choice and self._design.domain.volume_fraction == 1.0:
-            raise InputError(
-                "volume_fraction 1, met exactly, leaves logits no choice; way out: Design(..., "
-                'volume="at most"), or a smaller fraction'
-            )
-        return self._sigmoid.apply(logits)
-
-    @collective(dJ_drho_design=owned_values, logits=owned_values, rho_design=owned_values)
+    @collective(dJ_drho_design=_densities, logits=_logits, rho_design=_densities)
     def pullback(self, dJ_drho_design: np.ndarray, logits: np.ndarray, rho_design: np.ndarray) -> np.ndarray:
         """Gradient with respect to the logits from one with respect to rho_design = apply(logits)."""
-        return self._sigmoid.pullback(dJ_drho_design, logits, rho_design)
+        return self._stage.pullback(dJ_drho_design, logits, rho_design)
 
-    @collective(logits=owned_values)
+    @collective(logits=_logits)
     def evaluate(self, logits: np.ndarray, gradient: bool = True) -> Evaluation:
         """Evaluate the objective and further constraints at the density that logits stand for.
 
         Args:
-            logits: Owned logits, shape (num_owned_cells,), float64.
+            logits: Owned logits, of `shape`, float64.
             gradient: Whether gradients are wanted.
 
         Returns:
@@ -70,5 +86,5 @@ class Logits:
         return replace(
             evaluation,
             gradient=self.pullback(evaluation.gradient, logits, rho_design),
-            constraint_gradients=np.array(rows).reshape(len(rows), len(logits)),
+            constraint_gradients=np.array(rows).reshape(len(rows), *logits.shape),
         )

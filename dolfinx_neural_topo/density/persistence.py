@@ -11,6 +11,7 @@ from dolfinx_neural_topo.physics.algebra import num_solves, settle
 
 if TYPE_CHECKING:
     from dolfinx_neural_topo.density.design import Design
+    from dolfinx_neural_topo.density.multi import MultiDesign
 
 
 class Persistence:
@@ -25,7 +26,7 @@ class Persistence:
         entries: See above.
     """
 
-    def __init__(self, design: Design, entries: np.ndarray):
+    def __init__(self, design: Design | MultiDesign, entries: np.ndarray):
         self._design, self.comm = design, design.comm
         self.entries, self.cells = entries, design.domain.canonical_index
 

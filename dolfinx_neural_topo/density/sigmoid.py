@@ -94,12 +94,16 @@ class VolumeConstrainedSigmoid:
 
         Note: Collective.
         """
+        return self.solve(logits)[0]
+
+    def solve(self, logits: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return what `apply` does, and the shift b (infinite where every cell is full). Note: Collective."""
         domain = self.domain
         lowest, highest = self._checked_range(logits)
         design_logits = logits[domain.design]
         fraction = domain.target_volume / self.volume.capacity * self._used(logits)
         if fraction >= 1.0:
-            return domain.expand(1.0)
+            return domain.expand(1.0), np.inf
         guess = locate(
             domain.comm, design_logits, self.volume.guess_weights[domain.design], lowest, highest, fraction
         )
@@ -116,8 +120,8 @@ class VolumeConstrainedSigmoid:
             value, derivative = sum_replicated(domain.comm, [value, weights @ slope])
             return value / self.volume.capacity, derivative / self.volume.capacity
 
-        newton(mean, 0.0, fraction)
-        return rho_design
+        shift = newton(mean, 0.0, fraction)
+        return rho_design, guess + shift
 
     @collective
     def pullback(self, dJ_drho_design: np.ndarray, logits: np.ndarray, rho_design: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import ufl
 from dolfinx import fem
 from dolfinx.mesh import Mesh
 
+from dolfinx_neural_topo._dolfinx import owned_cells
 from dolfinx_neural_topo.errors import agree, collective
 
 
@@ -17,7 +18,8 @@ def as_function(
     """Put owned cell values, such as `Result.rho`, into a function of their own.
 
     Args:
-        values: Values of owned cells in DG0 dof order, shape (num_owned_cells,).
+        values: Values of owned cells in DG0 dof order, shape (num_owned_cells,); of k fields,
+            (k, num_owned_cells).
         space: DG0 space, or a function in it.
         name: Name of the result.
 
@@ -30,13 +32,12 @@ def as_function(
     Note: Collective.
     """
     space = space.function_space if isinstance(space, fem.Function) else space
-    owned = space.dofmap.index_map.size_local
-    problem = None
-    if np.shape(values) != (owned,):
-        problem = f"values must have shape ({owned},), one number for each owned cell, got {np.shape(values)}"
-    agree(space.mesh.comm, problem)
     function = fem.Function(space, name=name)
-    function.x.array[:owned] = values
+    owned, problem = owned_cells(function), None
+    if np.shape(values) != owned.shape:
+        problem = f"values must have shape {owned.shape}, one for each owned cell, got {np.shape(values)}"
+    agree(space.mesh.comm, problem)
+    owned[:] = values
     function.x.scatter_forward()
     return function
 

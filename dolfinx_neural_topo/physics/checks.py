@@ -25,18 +25,19 @@ def check_density(rho: Any) -> MPI.Comm:
         raise InputError(f"rho must be a fem.Function in DG0, got {type(rho).__name__}")
     space = rho.function_space
     comm = space.mesh.comm
-    agree(comm, _mesh_problem(space.mesh) or _space_problem(space))
+    agree(comm, _mesh_problem(space.mesh) or _space_problem(rho))
     return comm
 
 
-def _space_problem(space: fem.FunctionSpace) -> str | None:
+def _space_problem(rho: fem.Function) -> str | None:
+    space = rho.function_space
     layout, dim = space.dofmap.dof_layout, space.mesh.topology.dim
     one_inside = layout.num_dofs == 1 and len(layout.entity_dofs(dim, 0)) == 1
-    if one_inside and space.dofmap.index_map_bs == 1:
+    if one_inside and len(rho.ufl_shape) <= 1:
         return None
     return (
-        f"rho must live in DG0 (one number a cell), got {space.ufl_element()}; way out: "
-        'fem.Function(fem.functionspace(mesh, ("DG", 0)))'
+        f"rho must live in DG0 (one number a cell, or k for k fields), got {space.ufl_element()}; way out: "
+        'fem.Function(fem.functionspace(mesh, ("DG", 0))), or ("DG", 0, (k,))'
     )
 
 

@@ -9,6 +9,7 @@ import ufl
 from dolfinx import fem, la
 from ufl.algorithms import expand_derivatives
 
+from dolfinx_neural_topo._dolfinx import owned_cells
 from dolfinx_neural_topo._petsc import Owner
 from dolfinx_neural_topo.errors import collective
 from dolfinx_neural_topo.physics.field import Field
@@ -51,7 +52,7 @@ class Gradient(Owner):
         self._sensitivity = Sensitivity(parts, problems[-1])
 
     def assemble(self) -> np.ndarray:
-        """Return the derivative at the present states, a new array of shape (num_owned_cells,).
+        """Return the derivative at the present states, a new array of the shape of densities.
 
         Raises:
             InputError: An equation holds a copy of a solution.
@@ -95,11 +96,10 @@ class Sensitivity:
         self._scatter = any(part.integral_type() != "cell" for form in forms for part in form.integrals())
         self._work = fem.Function(space)
         self.comm = space.mesh.comm
-        self._num_owned = state.num_owned_cells
 
     @collective
     def assemble(self) -> np.ndarray:
-        """Return the derivative on owned cells, a new array of shape (num_owned_cells,).
+        """Return the derivative on owned cells, a new array of the shape of densities.
 
         Note: Collective.
         """
@@ -109,4 +109,4 @@ class Sensitivity:
             fem.assemble_vector(x.array, form)
         if self._scatter:
             x.scatter_reverse(la.InsertMode.add)
-        return x.array[: self._num_owned].copy()
+        return owned_cells(self._work).copy()

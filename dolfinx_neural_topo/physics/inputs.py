@@ -11,6 +11,7 @@ import ufl
 from dolfinx import fem
 from mpi4py import MPI
 
+from dolfinx_neural_topo._dolfinx import owned_cells
 from dolfinx_neural_topo.errors import agree
 from dolfinx_neural_topo.physics.chain import Copies
 from dolfinx_neural_topo.physics.forms import Equation
@@ -93,7 +94,7 @@ class Inputs:
     ):
         self.rho, self._bcs = rho, bcs
         self.comm: MPI.Comm = rho.function_space.mesh.comm
-        self._held = rho.x.array[: rho.function_space.dofmap.index_map.size_local]
+        self._held = owned_cells(rho)
         self._given = self._held
         self._bc_values = np.zeros_like(equation.states[0].x.array)
         known = [rho, *equation.states]

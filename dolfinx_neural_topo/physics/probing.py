@@ -62,14 +62,15 @@ class Probing(Owner):
         values = self._rho.x.array
         held = values.copy()
         cells = original_cells(self._rho.function_space.mesh)[dg0_cells(self._rho.function_space)]
-        values[:] = 0.25 + 0.75 * np.modf(0.618034 * cells)[0]
+        each = values.reshape(cells.size, -1)
+        each[:] = 0.25 + 0.75 * np.modf(0.618034 * np.add.outer(cells, 0.5 * np.arange(each.shape[1])))[0]
         try:
             self._operator.shortcut = None
             self._operator.probe()
         finally:
             values[:] = held
         here = self._operator.periodicity is None and self._rho in self._equation.a.coefficients()
-        if linear and here:
+        if linear and here and self._rho.ufl_shape == ():
             self._find_shortcut()
         return True
 

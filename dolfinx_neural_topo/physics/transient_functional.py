@@ -9,6 +9,7 @@ import ufl
 from dolfinx import fem
 
 from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo._dolfinx import owned_cells
 from dolfinx_neural_topo._petsc import Owner
 from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.physics.algebra import Functional
@@ -113,7 +114,7 @@ class TransientFunctional(Functional, Owner):
         self.state.check_steps_differentiable()
         if self._back is None:
             self._back = self.own(_Back(self._J_ufl, self.state))
-        parts, gradient = [], np.zeros(self.state.num_owned_cells)
+        parts, gradient = [], np.zeros_like(owned_cells(self.state.rho))
         self._back.begin()
         with closing(self.state.replay(reverse=True)) as steps:
             for _ in steps:

@@ -26,14 +26,16 @@ def random_density(space: Any, low: float, high: float, seed: int = 0) -> np.nda
         seed: Another seed gives another field.
 
     Returns:
-        Values in [low, high), shape (num_owned_cells,).
+        Values in [low, high), shape (num_owned_cells,), or (k, num_owned_cells) in a space of k fields.
     """
     num_owned = space.dofmap.index_map.size_local
-    cells = original_cells(space.mesh)[dg0_cells(space)[:num_owned]]
-    z = (cells.astype(np.uint64) + np.uint64(1 + 1_000_003 * seed)) * np.uint64(0x9E3779B97F4A7C15)
+    cells = original_cells(space.mesh)[dg0_cells(space)[:num_owned]].astype(np.uint64)
+    cells = cells + np.arange(space.dofmap.index_map_bs, dtype=np.uint64)[:, None] * np.uint64(10**9)
+    z = (cells + np.uint64(1 + 1_000_003 * seed)) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return low + (high - low) * ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) / 2.0**53
+    values = low + (high - low) * ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) / 2.0**53
+    return values.reshape(*space.value_shape, num_owned)
 
 
 @collective
@@ -88,7 +90,7 @@ def taylor_test(
     if not 0.0 < largest < np.inf:
         raise InputError(f"direction must be finite and not zero, its largest entry is {largest:g}")
     value, gradient = functional.value_and_gradient(rho)
-    slope = float(sum_replicated(functional.comm, gradient @ d))
+    slope = float(sum_replicated(functional.comm, gradient.ravel() @ d.ravel()))
     steps = step * 0.5 ** np.arange(num_steps)
     remainders = np.array([abs(functional.value(rho + h * d) - value - h * slope) for h in steps])
     functional.value(rho)

@@ -30,9 +30,9 @@ class OpenGaps(Design):
 
     def __init__(self, functional: Any, domain: DesignDomain, **options: Any):
         super().__init__(functional, domain, **options)
-        self._blueprint = self._volume
+        self._blueprint = self.held_volume
         dilated = Chain([self.filter, *self.manufacturing, options["projection"].dilated])
-        self._volume = self._dilated = _Scaled(ChainVolume(domain, dilated))
+        self.held_volume = self._dilated = _Scaled(ChainVolume(domain, dilated))
 
     def follow(self, step: Any) -> None:
         """Set the ratio of the two volumes to that of an evaluation, a callback of `minimize`. Collective."""

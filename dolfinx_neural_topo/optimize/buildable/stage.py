@@ -12,6 +12,7 @@ import numpy as np
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.density import Design, DesignDomain
 from dolfinx_neural_topo.density.cut import cut
+from dolfinx_neural_topo.density.multi import require_one_density
 from dolfinx_neural_topo.density.projection import ThreeFieldProjection
 from dolfinx_neural_topo.density.widths import least_gap, least_member
 from dolfinx_neural_topo.errors import InputError, SolverError, agree, collective
@@ -84,7 +85,7 @@ def make_buildable(
 
     Raises:
         InputError: A load acts where all cells are passive void; a width that the mesh cannot resolve; an
-            exact volume with manufacturing stages, which make no grey cell.
+            exact volume with manufacturing stages, which make no grey cell; a design of several fields.
         SolverError: The start of the stage cannot be evaluated.
 
     Note: Collective.
@@ -96,6 +97,12 @@ def make_buildable(
         True
     """
     design = getattr(design, "design", design)
+    require_one_density(
+        design,
+        "make_buildable",
+        "it cuts to solid and void and repairs pieces of one material",
+        "a HeavisideProjection in each field and a Continuation of its beta",
+    )
     rho_design = np.asarray(getattr(found, "rho_design", found))
     _check(design.domain, rho_design, evaluations)
     if exact_volume and design.manufacturing:

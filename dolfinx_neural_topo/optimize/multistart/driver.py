@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dolfinx_neural_topo._checks import check_count, check_number
-from dolfinx_neural_topo.density import Design
+from dolfinx_neural_topo.density import Design, MultiDesign
 from dolfinx_neural_topo.errors import InputError, SolverError, collective, together
 from dolfinx_neural_topo.optimize.multistart import jobs
 from dolfinx_neural_topo.optimize.multistart.alternatives import Distinct, fewer, unfinished
@@ -27,7 +27,7 @@ from dolfinx_neural_topo.optimize.multistart.teams import Job, Teams
 
 @collective(free=("callback", "progress"))
 def minimize_multistart(
-    design: Design,
+    design: Design | MultiDesign,
     problem: Problem,
     *,
     meshes: Meshes | None = None,

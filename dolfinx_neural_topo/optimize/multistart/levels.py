@@ -12,8 +12,16 @@ from dolfinx.mesh import Mesh
 from mpi4py import MPI
 
 from dolfinx_neural_topo._communication import sum_replicated
-from dolfinx_neural_topo.density import CellGrid, Design, DesignDomain, PMeanPooling, PooledFunctional
+from dolfinx_neural_topo.density import (
+    CellGrid,
+    Design,
+    DesignDomain,
+    MultiDesign,
+    PMeanPooling,
+    PooledFunctional,
+)
 from dolfinx_neural_topo.density.domain import canonical_index
+from dolfinx_neural_topo.density.multi import require_one_density
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
@@ -53,7 +61,14 @@ class Levels:
     Note: Collective.
     """
 
-    def __init__(self, design: Design, problem: Problem, meshes: Meshes | None = None):
+    def __init__(self, design: Design | MultiDesign, problem: Problem, meshes: Meshes | None = None):
+        require_one_density(
+            design,
+            "multi-start",
+            "its starts are images of one density on coarser meshes",
+            "minimize(NeuralDesign(design, network), LBFGS()) for some seeds, or minimize(design, MMA())",
+        )
+        assert isinstance(design, Design)
         if design.constraints:
             raise InputError(
                 f"design must have no constraint beside its volume, got {len(design.constraints)}; "
