@@ -13,7 +13,7 @@ from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.bridge.objective import TopologyObjective
 from dolfinx_neural_topo.bridge.transfer import Transfer, default_transfer
 from dolfinx_neural_topo.bridge.weights import Weights, in_tiles
-from dolfinx_neural_topo.density import Design, Evaluation, Persistence
+from dolfinx_neural_topo.density import Design, Evaluation, MultiDesign, Persistence
 from dolfinx_neural_topo.errors import agree, collective
 
 
@@ -22,8 +22,8 @@ class NeuralDesign:
 
         weights -> network -> logits -> rho_design -> rho_filtered -> rho -> functional
 
-    The volume is met exactly for any weights and is no constraint any more; the design's further constraints
-    stay. Every entry of x belongs to one rank, as every cell does. Networks of this package that return
+    All volumes are met exactly for any weights and are no constraints any more; the design's further
+    constraints stay. Every entry of x belongs to one rank, as every cell does. Networks of this package that return
     images are cut into tiles, one a rank: parameters of pixels live with their tile. All other parameters are
     spread evenly, gathered to evaluate, and their gradients summed. A module of one's own that returns an
     image is replicated: each rank computes the whole image, so that more ranks make it neither faster nor
@@ -39,7 +39,8 @@ class NeuralDesign:
         upper: None.
 
     Args:
-        design: The design.
+        design: The design. One of k materials needs k + 1 logits a pixel, those of void first: a network
+            with `outputs=k + 1`, or one's own with them as last axis.
         network: Module called without arguments for an image of the transfer's shape, or with points, shape
             (n, dimension), for n logits where the transfer is a `PointTransfer`. The same weights on all
             ranks, of one dtype, on one device.
@@ -62,7 +63,9 @@ class NeuralDesign:
     upper = None
 
     @collective
-    def __init__(self, design: Design, network: torch.nn.Module, transfer: Transfer | None = None):
+    def __init__(
+        self, design: Design | MultiDesign, network: torch.nn.Module, transfer: Transfer | None = None
+    ):
         self.comm = design.comm
         problem = None
         if not isinstance(network, torch.nn.Module):
@@ -76,8 +79,10 @@ class NeuralDesign:
         self._replicated = hasattr(chosen, "tiles") and not getattr(network, "divisible", False)
         if hasattr(chosen, "tiles") and not self._replicated:
             problem = None
-            if network.shape != chosen.shape:
-                problem = f"network must return an image of shape {chosen.shape}, got {network.shape}"
+            if network.output_shape != chosen.shape:
+                problem = f"network must return an image of shape {chosen.shape}, got {network.output_shape}"
+                channels = chosen.shape[len(chosen.tiles.size) :]
+                problem += f"; way out: outputs={channels[0] if channels else 1}"
             agree(self.comm, problem)
             cast(Any, network).distribute(chosen.tiles)
         self._weights = Weights(self.comm, network)
@@ -136,7 +141,7 @@ class NeuralDesign:
             return output
         output = output.to("cpu", torch.float64)
         if self._replicated and tuple(output.shape) == transfer.shape:
-            return output[transfer.tiles.part(transfer.shape)]
+            return output[transfer.tiles.part(transfer.tiles.size)]
         return output
 
     def _pull_to_weights(self, value: torch.Tensor, *, last: bool) -> np.ndarray:

@@ -10,8 +10,8 @@ from torch.autograd.function import once_differentiable
 
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.bridge.replication import check_replicated
-from dolfinx_neural_topo.bridge.transfer import PointTransfer, Transfer
-from dolfinx_neural_topo.density import Design, Evaluation
+from dolfinx_neural_topo.bridge.transfer import Channels, PointTransfer, Transfer
+from dolfinx_neural_topo.density import Design, Evaluation, MultiDesign
 from dolfinx_neural_topo.errors import InputError, agree, collective
 
 
@@ -29,6 +29,9 @@ class TopologyObjective:
       points. The gradient stays with it; those of weights that all ranks hold are summed by `sum_gradients`.
     - `transfer.shape`: the whole image, the same on all ranks, from a network that is replicated. So is the
       gradient, which the backward pass gathers: memory and time of the network are those of one rank.
+
+    For a `MultiDesign` the output has one more axis, the last: k + 1 logits of k materials, those of void
+    first.
 
     Attributes:
         comm: Communicator.
@@ -56,10 +59,12 @@ class TopologyObjective:
     """
 
     @collective
-    def __init__(self, design: Design, transfer: Transfer | None = None):
+    def __init__(self, design: Design | MultiDesign, transfer: Transfer | None = None):
         self.comm = design.comm
         self.design = design
         self.transfer: Any = PointTransfer(design.domain) if transfer is None else transfer
+        for channels in design.logits.shape[:-1]:
+            self.transfer = Channels(self.transfer, channels)
         if self.transfer.mesh is not design.domain.mesh:
             raise InputError("transfer must be made for the mesh of the design, it was made for another one")
         self.last: Evaluation | None = None
@@ -105,7 +110,7 @@ class TopologyObjective:
             logits: As for a call.
 
         Returns:
-            rho on this rank's owned cells, shape (num_owned_cells,), float64. Sum what is made of it with
+            rho on this rank's owned cells, shape (num_owned_cells,) or (k, num_owned_cells), float64. Sum what is made of it with
             `global_sum`.
 
         Note: Collective, and so is its backward pass.

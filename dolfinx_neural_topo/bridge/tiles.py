@@ -95,7 +95,7 @@ class RankTiles(Tiles):
 
     def whole_image(self, tile: np.ndarray) -> np.ndarray:
         """Return the final image on all ranks: for networks that are replicated. Note: Collective."""
-        image = np.empty(self.size, dtype=tile.dtype)
+        image = np.empty((*self.size, *tile.shape[len(self.size) :]), dtype=tile.dtype)
         for rank, part in enumerate(self.comm.allgather(tile)):
             if part.size:
                 place = (0,) * len(self.size) if self.cuts is None else _place(rank, self.cuts)

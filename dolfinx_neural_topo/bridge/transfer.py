@@ -182,6 +182,38 @@ class PointTransfer:
         return values
 
 
+class Channels:
+    """A transfer for each of several channels, the last axis of a network's output: what a `MultiDesign` takes.
+
+    All else (tiles, points) is that of the one transfer.
+
+    Attributes:
+        shape: Shape of the output, (*shape of an image or number of points, channels).
+        local_shape: The same for this rank's tile.
+
+    Args:
+        transfer: For one channel.
+        num: Number of channels.
+    """
+
+    def __init__(self, transfer: Transfer, num: int):
+        self._transfer, self._num = transfer, num
+        self.shape = (*transfer.shape, num)
+        self.local_shape = (*getattr(transfer, "local_shape", transfer.shape), num)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transfer, name)
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Return the owned logits of each channel, shape (channels, num_owned_cells). Note: Collective."""
+        channels = (np.ascontiguousarray(values[..., k]) for k in range(self._num))
+        return np.array([self._transfer.apply(channel) for channel in channels])
+
+    def apply_transpose(self, values: np.ndarray) -> np.ndarray:
+        """Return the gradient of the output from that of owned logits. Note: Collective."""
+        return np.stack([self._transfer.apply_transpose(each) for each in values], axis=-1)
+
+
 class Transfer(Protocol):
     """A map from a network's output to owned cells, with its transpose; attributes `mesh` and `shape` too."""
 

@@ -7,27 +7,39 @@ import math
 import torch
 from torch import nn
 
+from dolfinx_neural_topo._checks import check_count
 from dolfinx_neural_topo._tiles import Tiles
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.networks._stages import Stage
 
 
 class ImageNetwork(nn.Module):
-    """A network that returns an image, whole or cut into tiles.
+    """A network that returns an image, whole or cut into tiles, of one logit a pixel or several.
 
     A module within it that has parameters for each pixel names them in a dictionary `pixelwise`, with the
     shape that they have as an image, (*size, entries of a pixel).
 
     Attributes:
         shape: Size of the whole image.
+        outputs: Logits a pixel.
         tiles: The part of it that `forward` returns; the whole until `distribute` is called.
     """
 
     shape: tuple[int, ...]
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: int = 1) -> None:
         super().__init__()
+        self.outputs = check_count("outputs", outputs)
         self.tiles = Tiles()
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the whole output: `shape`, or (*shape, outputs) where there are several."""
+        return self.shape if self.outputs == 1 else (*self.shape, self.outputs)
+
+    def logits_of(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the output that a tile of shape (1, outputs, *tile) stands for."""
+        return x[0, 0] if self.outputs == 1 else x[0].movedim(0, -1)
 
     @property
     def divisible(self) -> bool:

@@ -203,13 +203,14 @@ class Stage(nn.Module):
 
 
 class Decoder(nn.Sequential):
-    """Stages from a coarse image to one channel of the final shape.
+    """Stages from a coarse image to the final shape.
 
     Args:
         shape: Final size, two or three numbers.
         channels_in: Channels of the coarse image.
         resizes: Upsampling factor of each stage.
-        channels: Channels after each stage; the last is 1.
+        channels: Channels after each stage; the last is 1, and stands for all outputs.
+        outputs: Channels of the final image.
         kernel: Edge length of the convolution kernels, odd.
         activation: Name in `ACTIVATIONS`.
         offset_scale: Factor in front of the offsets; 0 for none.
@@ -230,6 +231,7 @@ class Decoder(nn.Sequential):
         *,
         resizes: Sequence[int],
         channels: Sequence[int],
+        outputs: int = 1,
         kernel: int,
         activation: str,
         offset_scale: float,
@@ -246,7 +248,7 @@ class Decoder(nn.Sequential):
         if activation not in ACTIVATIONS:
             raise InputError(f"activation must be one of {sorted(ACTIVATIONS)}, got {activation!r}")
         sizes = stage_sizes(check_shape(shape), resizes)
-        widths = (channels_in, *channels)
+        widths = (channels_in, *channels[:-1], outputs)
         super().__init__(
             *(
                 Stage(

@@ -43,7 +43,8 @@ class PaperCNN(ImageNetwork):
     Args:
         shape: Size of the logits: (rows, columns), or (nz, rows, columns) for the 3D form.
         resizes: Upsampling factor of each stage.
-        channels: Channels after each stage, the last 1.
+        channels: Channels after each stage, the last 1 (see `outputs`).
+        outputs: Logits a pixel: k + 1 for k materials and void (see `MultiDesign`).
         kernel: Edge length of the convolution kernels, odd.
         seed: Of the private random generator.
         dtype: Floating-point type of the weights.
@@ -64,13 +65,14 @@ class PaperCNN(ImageNetwork):
         *,
         resizes: Sequence[int] = (1, 2, 2, 2, 1),
         channels: Sequence[int] = (128, 64, 32, 16, 1),
+        outputs: int = 1,
         kernel: int = 5,
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
     ):
         check_placement(dtype, device)
-        super().__init__()
+        super().__init__(outputs)
         self.shape = check_shape(shape)
         generator = torch.Generator().manual_seed(seed)
         latent = torch.randn(LATENT_SIZE, generator=generator, dtype=dtype)
@@ -79,6 +81,7 @@ class PaperCNN(ImageNetwork):
             DENSE_CHANNELS,
             resizes=resizes,
             channels=channels,
+            outputs=outputs,
             kernel=kernel,
             activation="tanh",
             offset_scale=10.0,
@@ -100,10 +103,10 @@ class PaperCNN(ImageNetwork):
         self.to(device)
 
     def forward(self) -> Tensor:
-        """Return the logits, shape `shape` or that of this process's tile."""
+        """Return the logits, shape `output_shape` or that of this process's tile."""
         coarse = torch.addmv(self.dense_bias, self.dense_kernel, self.latent)
         image = channels_first(coarse.view(*self.tiles.shape(self.decoder.coarse), DENSE_CHANNELS))
-        return self.decoder(image)[0, 0]
+        return self.logits_of(self.decoder(image))
 
 
 class DeepCNN(PaperCNN):
@@ -114,6 +117,7 @@ class DeepCNN(PaperCNN):
 
     Args:
         shape: Size of the logits: (rows, columns), or (nz, rows, columns) for the 3D form.
+        outputs: Logits a pixel.
         kernel: Edge length of the convolution kernels, odd.
         seed: Of the private random generator.
         dtype: Floating-point type of the weights.
@@ -128,6 +132,7 @@ class DeepCNN(PaperCNN):
         self,
         shape: Sequence[int],
         *,
+        outputs: int = 1,
         kernel: int = 5,
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
@@ -141,6 +146,7 @@ class DeepCNN(PaperCNN):
             shape,
             resizes=(1, *(2,) * doublings, 1),
             channels=(*(128,) * (doublings - 2), 64, 32, 16, 1),
+            outputs=outputs,
             kernel=kernel,
             seed=seed,
             dtype=dtype,

@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from dolfinx_neural_topo._checks import check_count
 from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.networks._initial import truncated_normal
 from dolfinx_neural_topo.networks._placement import check_placement
@@ -27,6 +28,7 @@ class FourierMLP(nn.Module):
         length_scale: Smallest scale to resolve well, in the mesh's unit of length.
         features: Number of random frequencies.
         hidden: Width of each hidden layer.
+        outputs: Logits a point: k + 1 for k materials and void (see `MultiDesign`).
         seed: Of the private random generator.
         dtype: Floating-point type of the weights.
         device: Where the weights live.
@@ -55,6 +57,7 @@ class FourierMLP(nn.Module):
         *,
         features: int = 128,
         hidden: tuple[int, ...] = (64, 64),
+        outputs: int = 1,
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
@@ -67,10 +70,11 @@ class FourierMLP(nn.Module):
             raise InputError(f"length_scale must be positive, got {length_scale}")
         if features < 1 or any(width < 1 for width in hidden):
             raise InputError(f"features and hidden must be positive, got {features} and {hidden}")
+        self.outputs = check_count("outputs", outputs)
         generator = torch.Generator().manual_seed(seed)
         frequencies = torch.randn(features, dim, generator=generator, dtype=dtype) / length_scale
         self.register_buffer("frequencies", frequencies)
-        widths = (2 * features, *hidden, 1)
+        widths = (2 * features, *hidden, outputs)
         self.kernels = nn.ParameterList(
             truncated_normal((b, a), fan_in=a, generator=generator, dtype=dtype) for a, b in pairwise(widths)
         )
@@ -85,7 +89,7 @@ class FourierMLP(nn.Module):
                 type and device.
 
         Returns:
-            Logits, shape (n,).
+            Logits, shape (n,), or (n, outputs) where there are several.
         """
         phase = points.to(self.frequencies) @ self.frequencies.T
         y = math.sqrt(2.0) * torch.cat([torch.cos(phase), torch.sin(phase)], dim=1)
@@ -93,4 +97,5 @@ class FourierMLP(nn.Module):
         for kernel, bias in layers[:-1]:
             y = torch.sin(torch.addmm(bias, y, kernel.T))
         kernel, bias = layers[-1]
-        return torch.addmm(bias, y, kernel.T)[:, 0]
+        logits = torch.addmm(bias, y, kernel.T)
+        return logits[:, 0] if self.outputs == 1 else logits

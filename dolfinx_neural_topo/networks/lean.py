@@ -37,7 +37,8 @@ class LeanCNN(ImageNetwork):
     Args:
         shape: Size of the logits: (rows, columns), or (nz, rows, columns) for the 3D form.
         resizes: Upsampling factor of each stage; `bounded_resizes(shape)` if None.
-        channels: Channels after each stage, the last 1.
+        channels: Channels after each stage, the last 1 (see `outputs`).
+        outputs: Logits a pixel: k + 1 for k materials and void (see `MultiDesign`).
         kernel: Edge length of the convolution kernels, odd.
         activation: "sin" or "tanh".
         latent_scale: Standard deviation of the coarse image at the start.
@@ -63,6 +64,7 @@ class LeanCNN(ImageNetwork):
         *,
         resizes: Sequence[int] | None = None,
         channels: Sequence[int] = (64, 32, 16, 8, 1),
+        outputs: int = 1,
         kernel: int = 5,
         activation: str = "sin",
         latent_scale: float = 11.4,
@@ -73,7 +75,7 @@ class LeanCNN(ImageNetwork):
         device: torch.device | str | None = None,
     ):
         check_placement(dtype, device)
-        super().__init__()
+        super().__init__(outputs)
         self.shape = check_shape(shape)
         if output_resize < 1:
             raise InputError(f"output_resize must be at least 1, got {output_resize}")
@@ -85,6 +87,7 @@ class LeanCNN(ImageNetwork):
             LATENT_CHANNELS,
             resizes=bounded_resizes(inner) if resizes is None else resizes,
             channels=channels,
+            outputs=outputs,
             kernel=kernel,
             activation=activation,
             offset_scale=offset_scale,
@@ -97,9 +100,9 @@ class LeanCNN(ImageNetwork):
         self.to(device)
 
     def forward(self) -> Tensor:
-        """Return the logits, shape `shape` or that of this process's tile."""
+        """Return the logits, shape `output_shape` or that of this process's tile."""
         logits = self.decoder(channels_first(self.latent))
-        return upsample(logits, self.output_resize, self.inner, self.shape, self.tiles)[0, 0]
+        return self.logits_of(upsample(logits, self.output_resize, self.inner, self.shape, self.tiles))
 
 
 @checked
@@ -107,6 +110,7 @@ def recipe_cnn(
     shape: Sequence[int],
     *,
     half_resolution: bool = False,
+    outputs: int = 1,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
@@ -116,6 +120,7 @@ def recipe_cnn(
     Args:
         shape: Size of the logits.
         half_resolution: Let the network work at half the resolution and enlarge its logits linearly by 2.
+        outputs: Logits a pixel.
         seed: Of the private random generator.
         dtype: Floating-point type of the weights.
         device: Where the weights live.
@@ -127,6 +132,7 @@ def recipe_cnn(
         shape,
         resizes=(1, 2, 2, 2, 1),
         offset_scale=10.0,
+        outputs=outputs,
         output_resize=2 if half_resolution else 1,
         seed=seed,
         dtype=dtype,
