@@ -23,11 +23,11 @@ class NeuralDesign:
         weights -> network -> logits -> rho_design -> rho_filtered -> rho -> functional
 
     All volumes are met exactly for any weights and are no constraints any more; the design's further
-    constraints stay. Every entry of x belongs to one rank, as every cell does. Networks of this package that return
-    images are cut into tiles, one a rank: parameters of pixels live with their tile. All other parameters are
-    spread evenly, gathered to evaluate, and their gradients summed. A module of one's own that returns an
-    image is replicated: each rank computes the whole image, so that more ranks make it neither faster nor
-    smaller.
+    constraints stay. Every entry of x belongs to one rank, as every cell does. Networks of this package
+    that return images are cut into tiles, one a rank: parameters of pixels live with their tile. All
+    other parameters are spread evenly, gathered to evaluate, and their gradients summed. A module of
+    one's own that returns an image is replicated: each rank computes the whole image, so that more ranks
+    make it neither faster nor smaller.
 
     Attributes:
         comm: Communicator.

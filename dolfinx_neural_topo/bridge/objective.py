@@ -110,8 +110,8 @@ class TopologyObjective:
             logits: As for a call.
 
         Returns:
-            rho on this rank's owned cells, shape (num_owned_cells,) or (k, num_owned_cells), float64. Sum what is made of it with
-            `global_sum`.
+            rho on this rank's owned cells, shape (num_owned_cells,), or (k, num_owned_cells) of k fields,
+            float64. Sum what is made of it with `global_sum`.
 
         Note: Collective, and so is its backward pass.
         """

@@ -183,7 +183,7 @@ class PointTransfer:
 
 
 class Channels:
-    """A transfer for each of several channels, the last axis of a network's output: what a `MultiDesign` takes.
+    """A transfer for each of several channels, the last axis of a network's output, as a `MultiDesign` takes.
 
     All else (tiles, points) is that of the one transfer.
 
