@@ -1,7 +1,7 @@
-"""A page for each demo, from its percent-format file, beneath the picture that it left.
+"""A page for each demo, from its percent-format file, with the picture it left and what it printed.
 
-The demos are not run here: that takes minutes and DOLFINx. The pictures in docs/pictures were left by
-`demos/demo_*.py` at their committed sizes; the tests run every demo and check its numbers.
+The demos are not run here: that takes minutes and DOLFINx. `docs/pictures/make.py` has run them at their
+committed sizes; the tests run every demo again and check its numbers.
 """
 
 from pathlib import Path
@@ -11,8 +11,10 @@ import jupytext
 _PAGE = """# Gallery
 
 Every demo runs in about a minute, serially and under `mpirun`. The pictures are those that the demos leave;
-tests check their numbers. Click on a title for the text and the code.
+tests check their numbers. Click for the text, the code and what it prints.
 
+| | | |
+|:---:|:---:|:---:|
 {cards}
 
 ```{{toctree}}
@@ -40,8 +42,11 @@ def _write(app):
         title, _, rest = page.partition("\n")
         seen = (Path(app.srcdir) / "pictures" / f"{name}.png").is_file()
         picture = f"![{title.removeprefix('# ')}](../pictures/{name}.png)" if seen else ""
-        (folder / f"{name}.md").write_text(f"{title}\n\n{picture}\n{rest}")
-        cards.append(f"## [{title.removeprefix('# ')}]({name}.md)\n\n{picture}\n")
+        printed = Path(app.srcdir) / "pictures" / f"{name}.txt"
+        end = f"\n## What it prints\n\n```text\n{printed.read_text()}```\n" if printed.is_file() else ""
+        (folder / f"{name}.md").write_text(f"{title}\n\n{picture}\n{rest}{end}")
+        cards.append(f"[{picture}]({name}.md)<br>[{title.removeprefix('# ')}]({name}.md)")
         names.append(name)
-    page = _PAGE.format(cards="\n".join(cards), names="\n".join(names))
+    rows = [" | ".join(["", *cards[k : k + 3], ""]).strip() for k in range(0, len(cards), 3)]
+    page = _PAGE.format(cards="\n".join(rows), names="\n".join(names))
     (folder / "index.md").write_text(page)

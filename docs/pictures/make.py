@@ -1,9 +1,13 @@
-"""Make the pictures of the documentation: small ones from what the demos left in demos/output, and a cut.
+"""Run the demos for the gallery, and make the pictures of the documentation.
 
-for demo in demos/demo_*.py; do ./with-fenicsx python3 $demo; done
-./with-fenicsx python3 docs/pictures/make.py
+    ./with-fenicsx python3 docs/pictures/make.py             # all demos, then the other pictures; ten minutes
+    ./with-fenicsx python3 docs/pictures/make.py mbb_beam    # some demos alone
+
+Each demo leaves NAME.png, a small copy of its picture, and NAME.txt, what it printed.
 """
 
+import subprocess
+import sys
 from pathlib import Path
 
 from PIL import Image
@@ -18,8 +22,14 @@ OTHERS = {  # where the picture is not named as the demo is
     "stokes_flow": "stokes_flow_double_pipe",
 }
 
+wanted = sys.argv[1:]
 for demo in sorted((HERE.parents[1] / "demos").glob("demo_*.py")):
     name = demo.stem.removeprefix("demo_")
+    if wanted and name not in wanted:
+        continue
+    print(demo.name, flush=True)
+    done = subprocess.run([sys.executable, demo], capture_output=True, text=True, check=True)
+    (HERE / f"{name}.txt").write_text(done.stdout)
     picture = Image.open(OUTPUT / f"{OTHERS.get(name, name)}.png").convert("RGB")
     picture.thumbnail((640, 480), Image.Resampling.LANCZOS)
     picture.quantize(64).save(HERE / f"{name}.png", optimize=True)
@@ -43,7 +53,8 @@ def before_and_after():
     names["state"].destroy()
 
 
-before_and_after()
-convergence = Image.open(OUTPUT / "mbb_beam_convergence.png").convert("RGB")
-convergence.thumbnail((640, 480), Image.Resampling.LANCZOS)
-convergence.quantize(32).save(HERE / "convergence.png", optimize=True)
+if not wanted:
+    before_and_after()
+    convergence = Image.open(OUTPUT / "mbb_beam_convergence.png").convert("RGB")
+    convergence.thumbnail((640, 480), Image.Resampling.LANCZOS)
+    convergence.quantize(32).save(HERE / "convergence.png", optimize=True)

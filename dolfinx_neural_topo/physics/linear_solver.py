@@ -51,7 +51,7 @@ class LinearSolver(Owner):
         accepted: True residual, relative to the right-hand side, up to which a solve counts as one, whatever
             tolerance the options name.
         direct: Whether one application of the preconditioner is the solution.
-        iterations: Iterations of the last solve.
+        iterations: Iterations of the last solve, of all right-hand sides together.
         residual: True residual of the last solve, relative to the right-hand side (the largest of several).
         num_set_ups: Factorizations, or set-ups of the preconditioner, so far.
 
@@ -151,7 +151,7 @@ class LinearSolver(Owner):
         Note: Collective.
         """
         self.set_up()
-        self.residual = 0.0
+        self.residual, self.iterations = 0.0, 0
         if self.direct and len(bs) > 1 and not transpose:
             self._solve_block(bs, xs)
             return
@@ -182,24 +182,25 @@ class LinearSolver(Owner):
 
     def _check(self, b: PETSc.Vec, x: PETSc.Vec, transpose: bool) -> None:
         reason = self.ksp.getConvergedReason()
-        self.iterations = self.ksp.getIterationNumber()
+        iterations = self.ksp.getIterationNumber()
+        self.iterations += iterations
         if reason < 0:
             name = reason_name(PETSc.KSP.ConvergedReason, reason)
             residual = self.ksp.getResidualNorm()
             kind = f"{self.ksp.getType()}, {self.ksp.getPC().getType()}"
             raise SolverError(
-                f"linear solver '{self.prefix}' ({kind}) failed with {name} after {self.iterations} "
+                f"linear solver '{self.prefix}' ({kind}) failed with {name} after {iterations} "
                 f"iterations at residual {residual:.3g}: {WORDS.get(name, 'see PETSc on this reason')}",
                 reason=reason,
-                iterations=self.iterations,
+                iterations=iterations,
                 residual=residual,
             )
         self._check_residual(b, x, transpose)
         if self.direct:
             return
         if self._first_iterations is None:
-            self._first_iterations = self.iterations
-        elif self.iterations > 1.5 * self._first_iterations + 5:
+            self._first_iterations = iterations
+        elif iterations > 1.5 * self._first_iterations + 5:
             self.aged = self._keeps_parts
 
     def _residual_norm(self, b: PETSc.Vec, x: PETSc.Vec, transpose: bool) -> float:
