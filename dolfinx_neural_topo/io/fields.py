@@ -35,7 +35,9 @@ def as_function(
     function = fem.Function(space, name=name)
     owned, problem = owned_cells(function), None
     if np.shape(values) != owned.shape:
-        problem = f"values must have shape {owned.shape}, one for each owned cell, got {np.shape(values)}"
+        problem = (
+            f"values must have shape {owned.shape}, one number for each owned cell, got {np.shape(values)}"
+        )
     agree(space.mesh.comm, problem)
     owned[:] = values
     function.x.scatter_forward()

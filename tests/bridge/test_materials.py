@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from density_cases import comm, make_domain, rectangle, taylor_orders
+from density_cases import comm, gmsh_plate, make_domain, rectangle, taylor_orders
 from mpi4py import MPI
 
-from dolfinx_neural_topo.bridge import NeuralDesign, SampledTransfer
+from dolfinx_neural_topo.bridge import NeuralDesign, SampledTransfer, TopologyObjective
 from dolfinx_neural_topo.density import ConeFilter, DensityField, MultiDesign
 from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.networks import FourierMLP, LeanCNN, MultiresolutionLogits, PaperCNN
+from dolfinx_neural_topo.networks import FourierMLP, LeanCNN, MultiresolutionLogits, PaperCNN, PixelLogits
 from dolfinx_neural_topo.optimize import LBFGS, minimize
 
 FRACTIONS = (0.2, 0.3)
@@ -32,17 +32,18 @@ class Apart:
         return self.value(rho), self.cost * (1.0 + 2.0 * rho) + swapped
 
 
-def make_design(on):
-    mesh = rectangle(on, 16, 8)
-    domains = [make_domain(mesh, volume_fraction=v, void=lambda x: x[0] > 14.0) for v in FRACTIONS]
+def make_design(on, mesh=None, **options):
+    mesh = mesh or rectangle(on, 16, 8)
+    domains = [make_domain(mesh, volume_fraction=v, void=lambda x: x[0] > 11.0) for v in FRACTIONS]
     fields = [DensityField(domain, filter=ConeFilter(domain, 1.6)) for domain in domains]
-    return MultiDesign(Apart(domains[0]), fields)
+    return MultiDesign(Apart(domains[0]), fields, **options)
 
 
 NETWORKS = {
     "paper": lambda n: PaperCNN((8, 16), outputs=n, dtype=torch.float64),
     "lean": lambda n: LeanCNN((8, 16), outputs=n, dtype=torch.float64),
     "pixels": lambda n: MultiresolutionLogits((8, 16), outputs=n, dtype=torch.float64),
+    "a logit each": lambda n: PixelLogits((8, 16), outputs=n),
     "points": lambda n: FourierMLP(
         2, length_scale=3.0, features=9, hidden=(8,), outputs=n, dtype=torch.float64
     ),
@@ -96,6 +97,30 @@ def test_a_network_of_ones_own_has_the_outputs_last():
         neural = NeuralDesign(design, OwnImage(), SampledTransfer(design.domain, (6, 9)))
         values.append(neural.evaluate(neural.initial()).value)
     assert values[0] == pytest.approx(values[1], rel=1e-9)
+
+
+def test_independent_fields_on_any_mesh_in_a_loop_of_ones_own():
+    design = make_design(comm, gmsh_plate(comm), kind="independent")
+    objective = TopologyObjective(design, SampledTransfer(design.domain, (6, 9)))
+    network = PixelLogits(
+        (6, 9), torch.linspace(-1.0, 1.0, 108, dtype=torch.float64).view(6, 9, 2), outputs=2
+    )
+    objective(network()).backward()  # of the whole image, which all ranks hold
+    assert network.logits.grad.shape == (6, 9, 2) and network.logits.grad.abs().max() > 0.0
+    rho = objective.density(network())
+    np.testing.assert_array_equal(rho.detach().numpy(), objective.last.rho)
+    volumes = torch.from_numpy(
+        np.array([np.where(f.domain.design, f.domain.cell_volumes, 0.0) for f in design.fields])
+    )
+    network.logits.grad = None
+    (volumes * rho).sum().backward()
+    assert network.logits.grad.abs().max() < 1e-10  # volumes do not change
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NETWORKS if kind != "points"])
+def test_one_output_has_the_shape_of_the_image(kind):
+    assert NETWORKS[kind](1)().shape == (8, 16)
+    assert NETWORKS[kind](2)().shape == NETWORKS[kind](2).output_shape == (8, 16, 2)
 
 
 @pytest.mark.ranks
