@@ -239,6 +239,19 @@ def test_hook_of_two_load_cases_is_made_buildable(folder):
     assert (folder / "out" / "hook.msh").read_bytes() == (MESHES / "hook.msh").read_bytes()
 
 
+def test_multistart_on_mesh_files_has_their_groups(folder):
+    """A coarser file is a level of its own, with its own groups."""
+    if comm.rank == 0:
+        for name in ("hook.msh", "coarse.msh"):
+            shutil.copy(MESHES / "hook.msh", folder / name)
+    text = (MESHES / "hook.toml").read_text()
+    text = text.replace('"hook.msh"', '"hook.msh"\ncoarser = ["coarse.msh"]').replace("[buildable]", "# ")
+    text = text.replace('"mma"\nevaluations = 60', '"multistart"\nevaluations = 130')
+    record, _ = run_file(write(folder, text), folder / "out")
+    assert record["volume"] == pytest.approx(0.28, abs=1e-3)
+    assert (folder / "out" / "coarse.msh").is_file()
+
+
 PART = """\
 equation = "elasticity"
 [mesh]

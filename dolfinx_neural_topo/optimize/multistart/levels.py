@@ -187,8 +187,8 @@ class Levels:
         """Return what the user's function gives, after a check."""
         assert self._meshes is not None
         meshes = self._meshes(comm)
-        right = isinstance(meshes, (list, tuple)) and meshes and all(isinstance(m, Mesh) for m in meshes)
-        if not right:
+        right = isinstance(meshes, (list, tuple)) and meshes
+        if not right or not all(isinstance(getattr(m, "mesh", m), Mesh) for m in meshes):
             raise InputError(f"meshes must return a list of meshes, the finest first, got {meshes!r:.80}")
         return meshes
 
