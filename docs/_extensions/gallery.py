@@ -1,21 +1,22 @@
-"""A page for each demo, from its percent-format file, with the picture it left and what it printed.
+"""A page for each demo, from its percent-format file, with what each cell printed and drew.
 
-The demos are not run here: that takes minutes and DOLFINx. `docs/pictures/make.py` has run them at their
-committed sizes; the tests run every demo again and check its numbers.
+The demos are not run here: that takes a quarter of an hour and DOLFINx. `docs/build --execute` runs those
+that changed and keeps their output in docs/executed; a page says so if its code has changed since.
 """
 
+import json
 from pathlib import Path
 
-import jupytext
+from cells import cells, fingerprint
 
 _PAGE = """# Gallery
 
-Every demo runs in about a minute, serially and under `mpirun`. The pictures are those that the demos leave;
-tests check their numbers. Click for the text, the code and what it prints.
+A picture of each demo. Each runs in about a minute, serially and under `mpirun`; tests run them all and check
+their numbers. Click on a title for the text, the code and its output.
 
-| | | |
-|:---:|:---:|:---:|
+::::{{container}} cards
 {cards}
+::::
 
 ```{{toctree}}
 :hidden:
@@ -23,6 +24,13 @@ tests check their numbers. Click for the text, the code and what it prints.
 {names}
 ```
 """
+_CARDS = {  # where the picture that says most is not named as the demo is
+    "cantilever_3d": "cantilever_3d_network",
+    "compliant_mechanism": "compliant_mechanism_at_work",
+    "hyperelastic": "hyperelastic_large_strains",
+    "print_3d": "print_3d_printable",
+    "stokes_flow": "stokes_flow_double_pipe",
+}
 
 
 def setup(app):
@@ -32,21 +40,35 @@ def setup(app):
 
 
 def _write(app):
-    folder = Path(app.srcdir) / "gallery"
-    folder.mkdir(exist_ok=True)
+    docs = Path(app.srcdir)
+    (docs / "gallery").mkdir(exist_ok=True)
     cards, names = [], []
-    for demo in sorted((Path(app.srcdir).parent / "demos").glob("demo_*.py")):
+    for demo in sorted((docs.parent / "demos").glob("demo_*.py")):
         name = demo.stem.removeprefix("demo_")
-        page = jupytext.writes(jupytext.read(demo), fmt="md")
-        page = page.partition("---\n\n")[2] if page.startswith("---") else page
-        title, _, rest = page.partition("\n")
-        seen = (Path(app.srcdir) / "pictures" / f"{name}.png").is_file()
-        picture = f"![{title.removeprefix('# ')}](../pictures/{name}.png)" if seen else ""
-        printed = Path(app.srcdir) / "pictures" / f"{name}.txt"
-        end = f"\n## What it prints\n\n```text\n{printed.read_text()}```\n" if printed.is_file() else ""
-        (folder / f"{name}.md").write_text(f"{title}\n\n{picture}\n{rest}{end}")
-        cards.append(f"[{picture}]({name}.md)<br>[{title.removeprefix('# ')}]({name}.md)")
+        title, page = _demo(demo.read_text(), docs / "executed" / f"{name}.json")
+        (docs / "gallery" / f"{name}.md").write_text(page)
+        drawn = _CARDS.get(name, name) + ".png"
+        picture = f"![{title}](../executed/{drawn})\n\n" if (docs / "executed" / drawn).is_file() else ""
+        cards.append(f":::{{container}} card\n{picture}[{title}]({name}.md)\n:::\n")
         names.append(name)
-    rows = [" | ".join(["", *cards[k : k + 3], ""]).strip() for k in range(0, len(cards), 3)]
-    page = _PAGE.format(cards="\n".join(rows), names="\n".join(names))
-    (folder / "index.md").write_text(page)
+    page = _PAGE.format(cards="\n".join(cards), names="\n".join(names))
+    (docs / "gallery" / "index.md").write_text(page)
+
+
+def _demo(text, kept):
+    """Return the title and the page of a demo: its cells, each with what it printed and drew."""
+    record = json.loads(kept.read_text()) if kept.is_file() else {"cells": [], "code": "", "versions": ""}
+    outputs = iter(record["cells"])
+    (_, first), *rest = cells(text)
+    title, _, said = first.partition("\n")
+    old = "" if record["code"] == fingerprint(text) else "; **the code below has changed since**"
+    run = f"Output of one run on one core, with {record['versions']}{old}"
+    lines = [title, "", f"*{run if record['cells'] else 'Without output'}.*", said, ""]
+    for is_code, source in rest:
+        lines += ["```python", source, "```", ""] if is_code else [source, ""]
+        output = next(outputs, None) if is_code else None
+        if output and output["printed"].strip():
+            lines += ["```text", output["printed"].strip("\n"), "```", ""]
+        if output:
+            lines += [f"![{Path(picture).stem}](../executed/{picture})\n" for picture in output["pictures"]]
+    return title.removeprefix("# "), "\n".join(lines) + "\n"

@@ -1,38 +1,15 @@
-"""Run the demos for the gallery, and make the pictures of the documentation.
+"""Make the two pictures of the documentation that no demo shows: before and after the cut, and convergence.
 
-    ./with-fenicsx python3 docs/pictures/make.py             # all demos, then the other pictures; ten minutes
-    ./with-fenicsx python3 docs/pictures/make.py mbb_beam    # some demos alone
-
-Each demo leaves NAME.png, a small copy of its picture, and NAME.txt, what it printed.
+./with-fenicsx python3 docs/execute.py mbb_beam
+./with-fenicsx python3 docs/pictures/make.py
 """
 
-import subprocess
-import sys
 from pathlib import Path
 
 from PIL import Image
 
 HERE = Path(__file__).parent
 OUTPUT = HERE.parents[1] / "demos" / "output"
-OTHERS = {  # where the picture is not named as the demo is
-    "cantilever_3d": "cantilever_3d_network",
-    "compliant_mechanism": "compliant_mechanism_at_work",
-    "hyperelastic": "hyperelastic_large_strains",
-    "print_3d": "print_3d_printable",
-    "stokes_flow": "stokes_flow_double_pipe",
-}
-
-wanted = sys.argv[1:]
-for demo in sorted((HERE.parents[1] / "demos").glob("demo_*.py")):
-    name = demo.stem.removeprefix("demo_")
-    if wanted and name not in wanted:
-        continue
-    print(demo.name, flush=True)
-    done = subprocess.run([sys.executable, demo], capture_output=True, text=True, check=True)
-    (HERE / f"{name}.txt").write_text(done.stdout)
-    picture = Image.open(OUTPUT / f"{OTHERS.get(name, name)}.png").convert("RGB")
-    picture.thumbnail((640, 480), Image.Resampling.LANCZOS)
-    picture.quantize(64).save(HERE / f"{name}.png", optimize=True)
 
 
 def before_and_after():
@@ -53,8 +30,7 @@ def before_and_after():
     names["state"].destroy()
 
 
-if not wanted:
-    before_and_after()
-    convergence = Image.open(OUTPUT / "mbb_beam_convergence.png").convert("RGB")
-    convergence.thumbnail((640, 480), Image.Resampling.LANCZOS)
-    convergence.quantize(32).save(HERE / "convergence.png", optimize=True)
+before_and_after()
+convergence = Image.open(OUTPUT / "mbb_beam_convergence.png").convert("RGB")
+convergence.thumbnail((640, 480), Image.Resampling.LANCZOS)
+convergence.quantize(32).save(HERE / "convergence.png", optimize=True)
