@@ -66,7 +66,8 @@ class PMeanPooling:
         empty = int(np.count_nonzero(volume == 0.0))
         agree(
             domain.comm,
-            f"space must be coarser than the fine mesh, but {empty} of its cells hold no fine midpoint"
+            f"space must be coarser than the fine mesh, but {empty} of its cells hold no fine midpoint; "
+            "cells twice as wide everywhere, or wider, do"
             if empty
             else None,
         )
