@@ -86,6 +86,20 @@ def real_array(name: str, value: Any, shape: tuple[int, ...], meaning: str) -> n
     return array.astype(np.float64, copy=False)
 
 
+def densities(name: str, values: np.ndarray) -> np.ndarray:
+    """Return densities after checking that they lie in [0, 1], or as far beyond as difference quotients go.
+
+    Raises:
+        InputError: Some do not.
+    """
+    bad = np.count_nonzero(~((values > -0.1) & (values < 1.1)))
+    if bad:
+        raise InputError(
+            f"{name} must lie in [0, 1], got {values.min():g} to {values.max():g}, out of it in {bad} cells"
+        )
+    return values
+
+
 def owned_values(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
     """Check one number for each owned cell, for `errors.collective`: of `self`, or of its domain."""
     owner = given["self"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import basix.ufl
 import dolfinx.fem.petsc as fem_petsc
+import dolfinx.jit
+import ffcx.options
 import numpy as np
 import ufl
 from dolfinx import fem
@@ -23,6 +25,18 @@ from dolfinx.mesh import (
 )
 from petsc4py import PETSc
 from scipy.spatial import cKDTree
+
+
+def unknown_options(form_compiler: Iterable[str], jit: Iterable[str]) -> str | None:
+    """Return what is wrong with names of options of `fem.form`, or None; DOLFINx ignores unknown ones."""
+    for name, given, known in (
+        ("form_compiler_options", form_compiler, ffcx.options.FFCX_DEFAULT_OPTIONS),
+        ("jit_options", jit, dolfinx.jit.DOLFINX_DEFAULT_JIT_OPTIONS),
+    ):
+        for each in given:
+            if each not in known:
+                return f"{name} must be ones that fem.form knows, got {each!r}; it knows {', '.join(known)}"
+    return None
 
 
 def create_matrix(a: fem.Form) -> PETSc.Mat:

@@ -110,24 +110,57 @@ def one_writer(folder: Path, kind: str, patience: float = 0.0) -> Iterator[None]
             f"the folder {folder} cannot be made or written to: {error.strerror}; choose another one"
         ) from None
     with lock:
-        try:
-            _lock(lock, patience)
-        except BlockingIOError:
-            lock.seek(0)
-            raise InputError(
-                f"another {kind} is writing to {folder} ({lock.read().decode().strip() or 'unknown'}); "
-                "wait for it, stop it, or choose another folder"
-            ) from None
-        except OSError as error:
-            raise InputError(f"the folder {folder} cannot be locked: {error.strerror}") from None
-        try:
-            lock.truncate(0)
-            lock.write(f"process {os.getpid()} on {platform.node()}\n".encode())
-        except OSError as error:
-            raise InputError(
-                f"the folder {folder} cannot be written to: {error.strerror}; choose another one"
-            ) from None
+        _take(lock, f"another {kind} is writing to {folder}", patience)
         yield
+
+
+@contextmanager
+def exclusive(path: Path, name: str) -> Iterator[None]:
+    """Hold a file that this process is going to replace; what shows that stands beside it meanwhile.
+
+    Args:
+        path: The file; its folder is made.
+        name: Of the argument, for messages.
+
+    Raises:
+        InputError: Another process holds it, it is a folder, or nothing can be written there.
+    """
+    beside = path.with_name(f"{path.name}.lock")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = beside.open("ab+", buffering=0)
+    except OSError as error:
+        raise InputError(
+            f"{name} {path} cannot be written: {error.strerror or error}; choose another path"
+        ) from None
+    with lock:
+        _take(lock, f"{name} {path} is being written by another run")
+        try:
+            yield
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _take(lock: IO[bytes], taken: str, patience: float = 0.0) -> None:
+    """Lock a file and write down by whom.
+
+    Raises:
+        InputError: Another process holds it, which `taken` says, or it cannot be locked.
+    """
+    try:
+        _lock(lock, patience)
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}\n".encode())
+    except BlockingIOError:
+        lock.seek(0)
+        raise InputError(
+            f"{taken} ({lock.read().decode().strip() or 'unknown'}); wait for it, stop it, or choose another "
+            "place"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{lock.name} cannot be locked: {error.strerror}; choose another place") from None
 
 
 def _lock(file: IO[bytes], patience: float) -> None:

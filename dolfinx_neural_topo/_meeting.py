@@ -25,6 +25,7 @@ class Group:
         comm: A communicator of these ranks, for meetings only: a meeting cannot be mistaken for another call.
         ranks: Their numbers in MPI.COMM_WORLD.
         depth: Number of collective functions that this rank is in.
+        ended: Whether the program of a rank has ended.
 
     Args:
         comm: Communicator of the ranks.
@@ -36,6 +37,7 @@ class Group:
     def __init__(self, comm: MPI.Comm, ranks: tuple[int, ...]):
         self.comm, self.ranks = comm.Dup(), ranks
         self.depth = 0
+        self.ended = False
         self._record = array("Q", (0, 0, 0))
         self._buffer = [self._record, 3, MPI.UINT64_T]
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 _PR_SET_PDEATHSIG = 1
 
@@ -35,5 +36,16 @@ def signals_interrupt() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _interrupt(number: int, frame: object) -> None:
+def stop(number: int, frame: object) -> None:
+    """End a process that is still loading, where an exception would be swallowed or spoil what it imports."""
+    os.write(2, f"error: stopped by {signal.Signals(number).name}\n".encode())
+    os._exit(130)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    inner = frame
+    while inner is not None:
+        if inner.f_code.co_filename.startswith("<frozen importlib"):
+            stop(number, frame)
+        inner = inner.f_back
     raise KeyboardInterrupt(signal.Signals(number).name)

@@ -156,6 +156,9 @@ def walk(log: Path, only: str, start: int, step: int) -> int:
     from attacks.world import tidy
     from mpi4py import MPI
 
+    from dolfinx_neural_topo.errors import agree
+
+    agree(MPI.COMM_WORLD, None)  # ranks have met before the first attack
     comm = MPI.COMM_WORLD.Dup()  # messages of the package cannot be taken for ours
     cases = [case for case in all_cases() if comm.size in case.ranks]
     chosen = enumerate(case for case in cases if re.search(only, f"{case.topic}: {case.name}"))
@@ -177,7 +180,8 @@ def walk(log: Path, only: str, start: int, step: int) -> int:
         write(open=True, **about)
         faulthandler.dump_traceback_later(case.seconds, exit=True, file=trace)
         begin = time.monotonic()
-        mine = answer_to(case)
+        mine, failure = answer_to(case)
+        leave(failure)
         faulthandler.dump_traceback_later(min(case.seconds, LATER), exit=True, file=trace)
         everyone = comm.allgather(mine)
         faulthandler.cancel_dump_traceback_later()
@@ -190,31 +194,45 @@ def walk(log: Path, only: str, start: int, step: int) -> int:
     return 0
 
 
-def answer_to(case) -> tuple[str, str, str]:
-    """Carry an attack out; return kind, type and message of this rank's answer."""
+def answer_to(case) -> tuple[tuple[str, str, str], BaseException | None]:
+    """Carry an attack out; return kind, type and message of this rank's answer, and its error."""
+    try:
+        case.action()
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        return _judged(error, case.says), error
+    if case.says is not None and not case.may_pass:
+        return ("silent", "", f"accepted; expected a refusal that speaks of /{case.says}/"), None
+    return ("accepted", "", ""), None
+
+
+def _judged(error: BaseException, says: str | None) -> tuple[str, str, str]:
+    """Return kind, type and message of the answer that an error is."""
     from attacks.case import Raw, Wrong
 
     from dolfinx_neural_topo.errors import NeuralTopoError
 
     told = (NeuralTopoError, FileNotFoundError, ImportError)  # the last two as they are documented
-    try:
-        case.action()
-    except Wrong as error:
-        return "silent", "Wrong", str(error)
-    except Raw as error:
-        return "raw", "Raw", str(error)[:400]
-    except told as error:
-        name, message = type(error).__name__, " ".join(str(error).split())[:400]
-        if case.says is None:
-            return "raw", name, f"refused though it is right: {name}: {message}"
-        if not re.search(case.says, message, re.IGNORECASE):
-            return "raw", name, f"refused, but does not speak of /{case.says}/: {name}: {message}"
-        return "clear", name, message
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
-        return "raw", type(error).__name__, f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
-    if case.says is not None and not case.may_pass:
-        return "silent", "", f"accepted; expected a refusal that speaks of /{case.says}/"
-    return "accepted", "", ""
+    name, message = type(error).__name__, " ".join(str(error).split())[:400]
+    if isinstance(error, Wrong):
+        return "silent", name, message
+    if not isinstance(error, told) or isinstance(error, Raw):
+        return "raw", name, f"{name}: {message}"
+    if says is None:
+        return "raw", name, f"refused though it is right: {name}: {message}"
+    if not re.search(says, message, re.IGNORECASE):
+        return "raw", name, f"refused, but does not speak of /{says}/: {name}: {message}"
+    return "clear", name, message
+
+
+def leave(failure: BaseException | None) -> None:
+    """Do what the package does when a program ends: tell ranks that still wait in a call of it."""
+    from mpi4py import MPI
+
+    from dolfinx_neural_topo._meeting import group_of
+    from dolfinx_neural_topo.errors import agreement
+
+    agreement.leave(failure)
+    group_of(MPI.COMM_WORLD).ended = False
 
 
 def together(everyone: list[tuple[str, str, str]]) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -9,12 +10,19 @@ import numpy as np
 import torch
 from mpi4py import MPI
 
+from dolfinx_neural_topo._checks import real_array
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.bridge.objective import TopologyObjective
 from dolfinx_neural_topo.bridge.transfer import Transfer, default_transfer
 from dolfinx_neural_topo.bridge.weights import Weights, in_tiles
 from dolfinx_neural_topo.density import Design, Evaluation, MultiDesign, Persistence
 from dolfinx_neural_topo.errors import agree, collective
+
+
+def _weights(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
+    """Check one number for each weight of this rank; the dtype stays."""
+    real_array(name, value, (given["self"]._weights.size,), "one number for each weight of this rank")
+    return np.asarray(value)
 
 
 class NeuralDesign:
@@ -47,7 +55,8 @@ class NeuralDesign:
         transfer: Map from the network's output to owned cells; see `default_transfer` for the default.
 
     Raises:
-        InputError: The network has no trainable parameters, or they differ in dtype or device.
+        InputError: The network has no trainable parameters, they differ in dtype or device, or are not
+            finite.
         ReplicationError: Weights that every rank holds differ between ranks.
 
     Note: Collective.
@@ -96,7 +105,7 @@ class NeuralDesign:
         """Return a copy of this rank's part of the weights that the network holds now, in its dtype."""
         return self._weights.get()
 
-    @collective
+    @collective(x=_weights)
     def evaluate(self, x: np.ndarray, gradient: bool = True) -> Evaluation:
         """Evaluate objective and constraints at given weights; the network holds them afterwards.
 
@@ -112,16 +121,9 @@ class NeuralDesign:
 
         Note: Collective.
         """
-        shape = (self._weights.size,)
-        agree(self.comm, None if np.shape(x) == shape else f"x must have shape {shape}, got {np.shape(x)}")
         self._weights.set(x)
         with torch.set_grad_enabled(gradient):
             logits = self._logits()
-            constant = gradient and isinstance(logits, torch.Tensor) and not logits.requires_grad
-            agree(
-                self.comm,
-                "network must return logits that depend on its trainable parameters" if constant else None,
-            )
             values = self.objective.values(logits)
         evaluation = self.objective.last
         assert evaluation is not None
@@ -137,8 +139,14 @@ class NeuralDesign:
     def _logits(self) -> torch.Tensor:
         """Return the part of the network's output that this rank hands to its neighbours' cells."""
         output, transfer = self.network(*self._arguments), self.objective.transfer
+        problem = None
         if not isinstance(output, torch.Tensor):
-            return output
+            problem = f"network must return logits in a tensor, got {type(output).__name__}"
+        elif not output.is_floating_point():
+            problem = f"network must return real logits, got {output.dtype}"
+        elif torch.is_grad_enabled() and not output.requires_grad:
+            problem = "network must return logits that depend on its trainable parameters"
+        agree(self.comm, problem)
         output = output.to("cpu", torch.float64)
         if self._replicated and tuple(output.shape) == transfer.shape:
             return output[transfer.tiles.part(transfer.tiles.size)]

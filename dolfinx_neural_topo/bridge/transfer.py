@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import scipy.sparse
 
+from dolfinx_neural_topo._checks import real_array
 from dolfinx_neural_topo._communication import Fetch
 from dolfinx_neural_topo.bridge.tiles import RankTiles
 from dolfinx_neural_topo.density import CellGrid, DesignDomain
 from dolfinx_neural_topo.density.grid import image_coordinates
-from dolfinx_neural_topo.errors import InputError, agree, collective
+from dolfinx_neural_topo.errors import InputError, collective
 
 if TYPE_CHECKING:
     import torch
+
+
+def _tile(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
+    """Check this rank's tile of an image."""
+    return real_array("the image of logits", value, given["self"].local_shape, "this rank's tile")
+
+
+def _cells(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
+    """Check one number for each owned cell."""
+    return real_array(name, value, given["self"]._matrix.shape[:1], "one number for each owned cell")
 
 
 class ImageTransfer:
@@ -42,6 +54,7 @@ class ImageTransfer:
             (weights.reshape(-1), place[columns.reshape(-1)], starts), shape=(len(pixels), len(needed))
         )
 
+    @collective(tile=_tile)
     def apply(self, tile: np.ndarray) -> np.ndarray:
         """Return the logits of owned cells.
 
@@ -52,23 +65,20 @@ class ImageTransfer:
             Owned logits, shape (num_owned_cells,).
 
         Raises:
-            InputError: The tile has another shape (on any rank).
+            InputError: The tile has another shape, or is no array of finite numbers (on any rank).
 
         Note: Collective.
         """
-        problem = None
-        if np.shape(tile) != self.local_shape:
-            problem = f"image must be this rank's tile, of shape {self.local_shape}, got {np.shape(tile)}"
-        agree(self.mesh.comm, problem)
         return self._matrix @ self._fetch.apply(tile.reshape(-1))
 
+    @collective(values=_cells)
     def apply_transpose(self, values: np.ndarray) -> np.ndarray:
         """Sum owned values, shape (num_owned_cells,), over the cells that a pixel reaches.
 
         Returns:
             This rank's tile, `local_shape`.
 
-        Note: Collective among neighbours.
+        Note: Collective.
         """
         return self._fetch.apply_transpose(self._matrix.T @ values).reshape(self.local_shape)
 

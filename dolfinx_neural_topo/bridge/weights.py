@@ -33,7 +33,7 @@ class Weights:
         network: Network, cut into tiles already if it can be.
 
     Raises:
-        InputError: It has no trainable parameters, or they differ in dtype or device.
+        InputError: It has no trainable parameters, they differ in dtype or device, or are not finite.
         ReplicationError: Parameters that are whole on every rank differ.
 
     Note: Collective.
@@ -42,15 +42,8 @@ class Weights:
     def __init__(self, comm: MPI.Comm, network: Any):
         self._comm = comm
         images = in_tiles(network)
+        agree(comm, _problem(network), InputError)
         named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-        kinds = {(p.dtype, p.device) for _, p in named}
-        agree(
-            comm,
-            None
-            if len(kinds) == 1
-            else f"network must have trainable parameters of one dtype on one device, got {kinds or 'none'}",
-            InputError,
-        )
         shared: list[tuple[torch.nn.Parameter, np.ndarray]] = []
         local: list[tuple[torch.nn.Parameter, np.ndarray]] = []
         end = 0
@@ -112,6 +105,21 @@ class Weights:
 
     def _owned(self, flat: np.ndarray) -> np.ndarray:
         return np.concatenate([flat[self._mine], flat[self._num_shared :]])
+
+
+def _problem(network: Any) -> str | None:
+    """Return what is wrong with the parameters of a network, or None."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    kinds = {(p.dtype, p.device) for p in parameters}
+    if len(kinds) != 1:
+        return f"network must have trainable parameters of one dtype on one device, got {kinds or 'none'}"
+    if any(p.device.type == "meta" for p in parameters):
+        return "network must live on a device that holds numbers, got meta; way out: make it without device="
+    if any(map(torch.nn.parameter.is_lazy, parameters)):
+        return "network has weights without a size yet (a lazy module); way out: call it once before"
+    if not all(p.is_floating_point() and torch.isfinite(p).all() for p in parameters):
+        return "network must have weights that are real and finite, got others"
+    return None
 
 
 def in_tiles(network: Any) -> dict[str, tuple[int, ...]]:

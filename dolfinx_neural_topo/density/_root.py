@@ -46,10 +46,11 @@ def locate(
         masses = sum_replicated(comm, np.bincount(bins, weights=weights, minlength=_BINS + 2))
         centers = low + width * (np.arange(_BINS) + 0.5)
         shift = _histogram_root(masses, centers, shift, fraction)
-        if width <= _FINE:
-            break
+        before = high - low
         low = max(lowest, -shift - width - _SATURATED)
         high = min(highest, -shift + width + _SATURATED)
+        if width <= _FINE or high - low >= before:  # or floats of this size lie no closer
+            break
     return shift
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from dolfinx_neural_topo.density.domain import DesignDomain
-from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.physics.algebra import AnyFunctional, problems_of
+from dolfinx_neural_topo.errors import InputError, same
+from dolfinx_neural_topo.physics.algebra import AnyFunctional, Functional, mesh_of, problems_of
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def check_functionals(
             )
     for each in (functional, *(each for each, _ in constraints)):
         name = getattr(each, "name", each)
-        mesh = getattr(each, "mesh", getattr(getattr(each, "state", None), "mesh", None))
+        mesh = mesh_of(each)
         if mesh is not None and mesh.ufl_domain() != domain.mesh.ufl_domain():
             raise InputError(
                 f"domain must be made on the mesh of functional {name!r}, it was made on another one"
@@ -80,8 +81,31 @@ def _counted(fields: tuple[int, ...]) -> str:
 
 
 def evaluate_at(functional: Any, rho: np.ndarray, gradient: bool) -> tuple[float, Any]:
-    """Return the value of a functional, and its gradient or None."""
-    return functional.value_and_gradient(rho) if gradient else (functional.value(rho), None)
+    """Return the value of a functional, and its gradient or None.
+
+    Raises:
+        InputError: One of a user's own returns something else.
+    """
+    answer = functional.value_and_gradient(rho) if gradient else (functional.value(rho), None)
+    name = getattr(functional, "name", type(functional).__name__)
+    if not (isinstance(answer, tuple) and len(answer) == 2):
+        raise InputError(
+            f"value_and_gradient of functional {name!r} must return (value, gradient), got {answer!r:.80}"
+        )
+    value, slope = answer
+    if not isinstance(functional, Functional):  # those here have the same value on all ranks
+        same(functional.comm, f"functional {name!r}", value=value)
+    if np.ndim(value) or not isinstance(np.asarray(value).item(), Real):
+        raise InputError(f"the value of functional {name!r} must be a real number, got {value!r:.80}")
+    if not gradient:
+        return float(value), None
+    slope = np.asarray(slope)
+    if slope.shape != rho.shape or slope.dtype.kind not in "fiu":
+        raise InputError(
+            f"the gradient of functional {name!r} must have one real number for each owned cell, shape "
+            f"{rho.shape}, got shape {slope.shape} of {slope.dtype}"
+        )
+    return float(value), slope
 
 
 def limits_at(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo._checks import owned_values, real_array
+from dolfinx_neural_topo._checks import densities, owned_values, real_array
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.density.chain import Chain, Identity, Smooth, Stage
 from dolfinx_neural_topo.density.domain import DesignDomain
@@ -19,7 +19,7 @@ from dolfinx_neural_topo.errors import InputError, collective
 def design_values(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
     """Check one number for each owned design cell."""
     count = np.count_nonzero(given["self"].domain.design)
-    return real_array(name, value, (count,), "one number for each owned design cell")
+    return densities(name, real_array(name, value, (count,), "one number for each owned design cell"))
 
 
 class DensityField:

@@ -18,6 +18,7 @@ from dolfinx_neural_topo.errors import InputError, SolverError, collective
 from dolfinx_neural_topo.physics.periodic import Periodicity
 from dolfinx_neural_topo.physics.solvers import LARGEST_DIRECT
 
+LARGEST_RADIUS = 10.0  # relative to the extent of the domain; rounding grows with its square
 ACCEPTED = 1e-9  # true residual relative to the load: filter and transpose are exact to far below 1e-5
 
 
@@ -55,7 +56,7 @@ class HelmholtzFilter(Owner):
             with algebraic multigrid on large meshes.
 
     Raises:
-        InputError: The radius is not positive and finite.
+        InputError: The radius is not positive, or far larger than the domain.
 
     References:
         Lazarov and Sigmund (2011), International Journal for Numerical Methods in Engineering 86.
@@ -82,6 +83,12 @@ class HelmholtzFilter(Owner):
         super().__init__()
         self.domain = domain
         self.radius = check_number("radius", radius, "(0, inf)")
+        extent = float(np.ptp(domain.bounding_box(), axis=0).max())
+        if self.radius > LARGEST_RADIUS * extent:
+            raise InputError(
+                f"radius must be at most {LARGEST_RADIUS:g} times the extent of the domain, {extent:.4g}, "
+                f"got {radius:g}: what is smoothed so far is the mean"
+            )
         self._prefix = check_prefix(domain.comm, petsc_options_prefix)
         self._options = dict(petsc_options or {})
         space = fem.functionspace(domain.mesh, ("Lagrange", 1))

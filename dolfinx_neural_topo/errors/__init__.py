@@ -1,6 +1,6 @@
 """Exceptions, and how ranks agree on them."""
 
-from dolfinx_neural_topo.errors.agreement import agree, attempt, meet, together
+from dolfinx_neural_topo.errors.agreement import agree, attempt, meet, same, together
 from dolfinx_neural_topo.errors.door import collective
 from dolfinx_neural_topo.errors.exceptions import (
     CheckpointError,
@@ -24,5 +24,6 @@ __all__ = [
     "checked",
     "collective",
     "meet",
+    "same",
     "together",
 ]

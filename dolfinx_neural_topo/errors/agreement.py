@@ -9,27 +9,34 @@ from __future__ import annotations
 
 import atexit
 import pickle
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from mpi4py import MPI
 
+from dolfinx_neural_topo._digest import exact
 from dolfinx_neural_topo._meeting import Group, group_of, known_group
 from dolfinx_neural_topo.errors.exceptions import InputError, NeuralTopoError, ReplicationError
 
 _T = TypeVar("_T")
+_END = ("the end of the program",)
 
 
 def meet_as(group: Group, call: tuple[str, ...], failure: Exception | None = None) -> None:
     """Raise on all ranks of a group if one of them failed, or if they differ in what they do."""
+    if group.ended:
+        raise ReplicationError("a rank's program has ended: nothing can be done with it any more")
     first, alike = group.meet(call, failure)
     if first is None and alike:
         return
     comm, depth, packed = group.comm, group.depth, b""
     error: Any = None
+    calls = comm.allgather(call)
+    group.ended = _END in calls
     if first is None:
-        error = _difference(comm.allgather(call))
+        error = _difference(calls)
     else:
         if comm.rank == first:
             packed = _pack(failure, f"(first found on rank {first} of {comm.size})")
@@ -101,6 +108,23 @@ def agree(comm: MPI.Comm, problem: str | None, error: type[Exception] = InputErr
         raise failure
 
 
+def same(comm: MPI.Comm, where: str, **values: Any) -> None:
+    """Raise on all ranks where a value that they must share differs.
+
+    Args:
+        comm: Communicator.
+        where: What has the values.
+        values: Numbers, texts, or arrays that all ranks hold whole.
+
+    Raises:
+        InputError: One of them differs.
+
+    Note: Collective.
+    """
+    if comm.size > 1:
+        meet_as(group_of(comm), (where, *(f"{name} = {exact(value)}" for name, value in values.items())))
+
+
 def meet(comm: MPI.Comm, place: str) -> None:
     """Let ranks meet before they communicate in another way; raises what a rank that failed has raised.
 
@@ -115,12 +139,17 @@ def meet(comm: MPI.Comm, place: str) -> None:
 
 
 @atexit.register
-def _leave() -> None:
-    """Tell ranks that still wait at a meeting that this one ends."""
+def leave(failure: BaseException | None = None) -> None:
+    """Tell ranks that still wait at a meeting that this one ends, and by which error.
+
+    Args:
+        failure: The error; that by which Python ends if None.
+    """
+    failure = failure or getattr(sys, "last_value", None)
     everyone = None if MPI.Is_finalized() else known_group(tuple(range(MPI.COMM_WORLD.size)))
-    if everyone is not None:
-        with suppress(NeuralTopoError):
-            meet_as(everyone, ("the end of the program",))
+    if everyone is not None and not everyone.ended:
+        with suppress(Exception):
+            meet_as(everyone, _END, failure if isinstance(failure, Exception) else None)
 
 
 def together(comm: MPI.Comm, action: Callable[[], _T], name: str = "an action") -> _T:

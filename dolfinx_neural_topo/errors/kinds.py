@@ -22,11 +22,12 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Kind(typing.NamedTuple):
-    """A test of values, what passes it in words, and for sequences the kind of each entry."""
+    """A test of values, what passes it in words, and for sequences the kind of each entry or place."""
 
     test: Callable[[Any], bool]
     words: str
     entry: Any = None
+    places: Any = ()
 
 
 def _is_number(value: Any) -> bool:
@@ -55,6 +56,13 @@ def _is_iterable(value: Any) -> bool:
     return isinstance(value, collections.abc.Iterable) and not isinstance(value, (str, bytes, type))
 
 
+def _is_function(value: Any) -> bool:
+    """Tell whether a value can be called, and is no class whose objects are meant to be."""
+    return callable(value) and not (
+        isinstance(value, type) and any("__call__" in vars(base) for base in value.__mro__)
+    )
+
+
 _PLAIN: dict[Any, tuple[Callable[[Any], bool], str]] = {
     float: (_is_number, "a number"),
     int: (
@@ -69,7 +77,7 @@ _PLAIN: dict[Any, tuple[Callable[[Any], bool], str]] = {
     MPI.Comm: (lambda value: isinstance(value, MPI.Comm), "an MPI communicator"),
     Path: (lambda value: isinstance(value, os.PathLike), "a path"),
     os.PathLike: (lambda value: isinstance(value, os.PathLike), "a path"),
-    collections.abc.Callable: (callable, "a function"),
+    collections.abc.Callable: (_is_function, "a function"),
     collections.abc.Mapping: (lambda value: isinstance(value, Mapping), "a mapping"),
     dict: (lambda value: isinstance(value, Mapping), "a mapping"),
 }
@@ -90,9 +98,16 @@ def kind_of(hint: Any) -> Kind | None:
     if origin is typing.Literal:
         return Kind(lambda value: isinstance(value, str) and value in parts, " or ".join(map(repr, parts)))
     if (origin or hint) in _PLAIN:
-        return Kind(*_PLAIN[origin or hint])
+        test, words = _PLAIN[origin or hint]
+        if words == "a mapping" and parts[:1] == (str,):
+            return Kind(
+                lambda value: test(value) and all(isinstance(key, str) for key in value), "a mapping of names"
+            )
+        return Kind(test, words)
+    if origin is tuple and parts and ... not in parts:
+        return _tuple([kind_of(part) for part in parts])
     if (origin or hint) in _MANY:
-        return _many(_MANY[origin or hint], [part for part in parts if part is not ...])
+        return _many(_MANY[origin or hint], kind_of(parts[0]) if parts else None)
     if not isinstance(hint, type) or hint in (object, Any):
         return None
     if getattr(hint, "_is_protocol", False):
@@ -115,33 +130,36 @@ def _one_of(parts: tuple[Any, ...]) -> Kind | None:
     if len(known) < len(kinds):
         return None
     named = " or ".join(dict.fromkeys(kind.words for kind in known)).replace("a text or a path", "a path")
-    several = [kind for kind in known if kind.entry is not None]
-    entry = several[0].entry if len(several) == 1 else None
-    return Kind(lambda value: any(kind.test(value) for kind in known), named, entry)
+    several = [kind for kind in known if kind.entry is not None or kind.places]
+    entry, places = several[0][2:] if len(several) == 1 else (None, ())
+    return Kind(lambda value: any(kind.test(value) for kind in known), named, entry, places)
 
 
-def _many(whole: Callable[[Any], bool], parts: list[Any]) -> Kind:
-    """Sequences: of one kind, or (a tuple with several) of one kind a place."""
-    kinds = [kind_of(part) for part in parts]
-    known = [kind for kind in kinds if kind is not None]
-    if not known or len(known) < len(kinds):
+def _many(whole: Callable[[Any], bool], entry: Kind | None) -> Kind:
+    """Sequences whose entries are all of one kind."""
+    if entry is None:
         return Kind(whole, "a sequence")
-    if len(known) == 1:
-        entry = known[0]
-        each = {"a number": "numbers", "a whole number": "whole numbers"}.get(entry.words)
-        once = whole is _is_iterable  # iterators cannot be looked through
-        return Kind(
-            lambda value: whole(value) and (once or all(map(entry.test, value))),
-            f"a sequence of {each}" if each else f"a sequence, each entry {entry.words}",
-            None if once else entry,
-        )
+    each = {"a number": "numbers", "a whole number": "whole numbers"}.get(entry.words)
+    once = whole is _is_iterable  # iterators cannot be looked through
+    return Kind(
+        lambda value: whole(value) and (once or all(map(entry.test, value))),
+        f"a sequence of {each}" if each else f"a sequence, each entry {entry.words}",
+        None if once else entry,
+    )
+
+
+def _tuple(kinds: list[Kind | None]) -> Kind:
+    """Sequences with a place for each of several kinds."""
+    places = [kind or Kind(lambda value: True, "anything") for kind in kinds]
     return Kind(
         lambda value: (
-            whole(value)
-            and len(value) == len(known)
-            and all(kind.test(item) for kind, item in zip(known, value, strict=True))
+            _is_sequence(value)
+            and len(value) == len(places)
+            and all(kind.test(item) for kind, item in zip(places, value, strict=True))
         ),
-        f"({', '.join(kind.words for kind in known)})",
+        f"({', '.join(kind.words for kind in places)})",
+        None,
+        places,
     )
 
 
@@ -176,6 +194,9 @@ def _complaint(name: str, kind: Kind, given: Any, where: str) -> str:
         for k, item in enumerate(given):
             if not kind.entry.test(item):
                 return _complaint(f"{name}[{k}]", kind.entry, item, where)
+    if kind.places and _is_sequence(given) and len(given) == len(kind.places):
+        k = next(k for k, place in enumerate(kind.places) if not place.test(given[k]))
+        return _complaint(f"{name}[{k}]", kind.places[k], given[k], where)
     way_out = f"see help({where})"
     if isinstance(given, type):
         way_out = f"way out: an object, such as {given.__name__}(...)"

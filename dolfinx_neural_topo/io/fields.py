@@ -8,7 +8,7 @@ from dolfinx import fem
 from dolfinx.mesh import Mesh
 
 from dolfinx_neural_topo._dolfinx import owned_cells
-from dolfinx_neural_topo.errors import agree, collective
+from dolfinx_neural_topo.errors import InputError, agree, collective
 
 
 @collective
@@ -59,8 +59,13 @@ def cell_mean(
     Returns:
         Scalar DG0 function, in the unit of the expression.
 
+    Raises:
+        InputError: The expression is no scalar.
+
     Note: Collective.
     """
+    if ufl.as_ufl(expression).ufl_shape != () or ufl.as_ufl(expression).ufl_free_indices:
+        raise InputError(f"expression must be scalar, got one of shape {expression.ufl_shape}")
     space = fem.functionspace(mesh, ("DG", 0))
     test = ufl.TestFunction(space)
     dx = ufl.dx(mesh, metadata={"quadrature_degree": quadrature_degree})

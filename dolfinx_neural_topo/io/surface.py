@@ -14,8 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from dolfinx import fem
+from dolfinx.mesh import Mesh
 from mpi4py import MPI
 
+from dolfinx_neural_topo._checks import check_number
+from dolfinx_neural_topo._communication import max_replicated
 from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.io._midpoints import Points, boundary_triangles, midpoints, tetrahedra
 from dolfinx_neural_topo.io._ranks import gather_rows
@@ -85,8 +88,8 @@ def closed_surface(
         The surface on rank 0; None on the other ranks.
 
     Raises:
-        InputError: Wrong kind of function or mesh, `level` outside (0, 1), or so much grey that no surface
-            encloses what the design has of material.
+        InputError: Wrong kind of function or mesh, `level` outside (0, 1), a plane that cuts the domain, or
+            so much grey that no surface encloses what the design has of material.
 
     Note: Collective. Only triangles travel, never the mesh.
     """
@@ -96,6 +99,7 @@ def closed_surface(
         raise InputError(f"density must live on tetrahedra or hexahedra to have a surface, got {name} cells")
     if level is not None and not 0.0 < level < 1.0:
         raise InputError(f"level must lie in (0, 1), got {level}")
+    _check_mirror(mesh, mirror)
     points = midpoints(density)
     level = _level_of_material(mesh.comm, points, values_by_cell(density)) if level is None else level
     corners = _Corners(points.number, points.x, points.rho - level)
@@ -110,6 +114,23 @@ def closed_surface(
     for axis, position in mirror:
         surface = _mirrored(surface, axis, position)
     return surface
+
+
+def _check_mirror(mesh: Mesh, mirror: Sequence[tuple[int, float]]) -> None:
+    """Refuse planes that cut the domain, or what mirrors before have made of it."""
+    low = -max_replicated(mesh.comm, -mesh.geometry.x.min(axis=0, initial=np.inf))
+    high = max_replicated(mesh.comm, mesh.geometry.x.max(axis=0, initial=-np.inf))
+    margin = 1e-8 * float((high - low).max())
+    for axis, position in mirror:
+        if axis not in (0, 1, 2):
+            raise InputError(f"mirror must hold pairs (axis, position) with axis 0, 1 or 2, got axis {axis}")
+        if low[axis] + margin < check_number("mirror", position) < high[axis] - margin:
+            raise InputError(
+                f"mirror must hold planes at an end of the domain, which lies in [{low[axis]:g}, "
+                f"{high[axis]:g}] along axis {axis}, got {position:g}"
+            )
+        ends = (low[axis], high[axis], 2 * position - low[axis], 2 * position - high[axis])
+        low[axis], high[axis] = min(ends), max(ends)
 
 
 def _level_of_material(comm: MPI.Comm, points: Points, values: np.ndarray) -> float:

@@ -9,6 +9,19 @@ import math
 
 import torch
 
+from dolfinx_neural_topo.errors import InputError
+
+
+def generator_of(seed: int) -> torch.Generator:
+    """Return a private generator.
+
+    Raises:
+        InputError: The seed has more than 64 bits.
+    """
+    if not -(2**63) <= seed < 2**64:
+        raise InputError(f"seed must lie in [-2^63, 2^64), got {seed}")
+    return torch.Generator().manual_seed(seed)
+
 
 def truncated_normal(
     shape: tuple[int, ...], *, fan_in: int, generator: torch.Generator, dtype: torch.dtype

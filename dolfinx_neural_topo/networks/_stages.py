@@ -238,9 +238,9 @@ class Decoder(nn.Sequential):
         generator: torch.Generator,
         dtype: torch.dtype,
     ):
-        if len(resizes) != len(channels) or channels[-1] != 1:
+        if len(resizes) != len(channels) or min(channels) < 1 or channels[-1] != 1:
             raise InputError(
-                "resizes and channels must have one entry a stage, the last of channels 1; "
+                "resizes and channels must have one entry a stage, channels positive and the last of them 1; "
                 f"got resizes={tuple(resizes)}, channels={tuple(channels)}"
             )
         if kernel < 1 or kernel % 2 == 0:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dolfinx_neural_topo.errors import checked
 from dolfinx_neural_topo.networks._exchange import channels_first
 from dolfinx_neural_topo.networks._image import ImageNetwork
-from dolfinx_neural_topo.networks._initial import orthogonal
+from dolfinx_neural_topo.networks._initial import generator_of, orthogonal
 from dolfinx_neural_topo.networks._placement import check_placement
 from dolfinx_neural_topo.networks._stages import Decoder, check_shape
 
@@ -74,7 +74,7 @@ class PaperCNN(ImageNetwork):
         check_placement(dtype, device)
         super().__init__(outputs)
         self.shape = check_shape(shape)
-        generator = torch.Generator().manual_seed(seed)
+        generator = generator_of(seed)
         latent = torch.randn(LATENT_SIZE, generator=generator, dtype=dtype)
         decoder = Decoder(
             self.shape,

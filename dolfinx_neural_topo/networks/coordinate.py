@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dolfinx_neural_topo._checks import check_count
 from dolfinx_neural_topo.errors import InputError, checked
-from dolfinx_neural_topo.networks._initial import truncated_normal
+from dolfinx_neural_topo.networks._initial import generator_of, truncated_normal
 from dolfinx_neural_topo.networks._placement import check_placement
 
 
@@ -71,7 +71,7 @@ class FourierMLP(nn.Module):
         if features < 1 or any(width < 1 for width in hidden):
             raise InputError(f"features and hidden must be positive, got {features} and {hidden}")
         self.outputs = check_count("outputs", outputs)
-        generator = torch.Generator().manual_seed(seed)
+        generator = generator_of(seed)
         frequencies = torch.randn(features, dim, generator=generator, dtype=dtype) / length_scale
         self.register_buffer("frequencies", frequencies)
         widths = (2 * features, *hidden, outputs)

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dolfinx_neural_topo._checks import check_number
 from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.networks._exchange import channels_first
 from dolfinx_neural_topo.networks._image import ImageNetwork
+from dolfinx_neural_topo.networks._initial import generator_of
 from dolfinx_neural_topo.networks._placement import check_placement
 from dolfinx_neural_topo.networks._stages import Decoder, check_shape, upsample
 
@@ -77,11 +79,13 @@ class LeanCNN(ImageNetwork):
         check_placement(dtype, device)
         super().__init__(outputs)
         self.shape = check_shape(shape)
+        check_number("latent_scale", latent_scale)
+        check_number("offset_scale", offset_scale)
         if output_resize < 1:
             raise InputError(f"output_resize must be at least 1, got {output_resize}")
         self.output_resize = output_resize
         self.inner = inner = tuple(math.ceil(n / output_resize) for n in self.shape)
-        generator = torch.Generator().manual_seed(seed)
+        generator = generator_of(seed)
         self.decoder = Decoder(
             inner,
             LATENT_CHANNELS,

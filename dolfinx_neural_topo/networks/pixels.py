@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.networks._exchange import channels_first
 from dolfinx_neural_topo.networks._image import ImageNetwork
+from dolfinx_neural_topo.networks._initial import generator_of
 from dolfinx_neural_topo.networks._placement import check_placement
 from dolfinx_neural_topo.networks._stages import check_shape, upsample
 
@@ -47,11 +48,14 @@ class PixelLogits(ImageNetwork):
         super().__init__(outputs)
         self.shape = check_shape(shape)
         self.pixelwise = {"logits": (*self.shape, outputs)}
-        start = torch.as_tensor(value, dtype=dtype, device=device)
+        start = torch.as_tensor(value, dtype=dtype)
         size = self.output_shape
         if start.dim() and tuple(start.shape) != size:
             raise InputError(f"value must be a number or have shape {size}, got {tuple(start.shape)}")
+        if not torch.isfinite(start).all():
+            raise InputError("value must be finite, got NaN or infinity")
         self.logits = nn.Parameter(start.expand(size).clone(memory_format=torch.contiguous_format))
+        self.to(device)
 
     def forward(self) -> Tensor:
         """Return the logits, shape `output_shape` or that of this process's tile."""
@@ -104,7 +108,7 @@ class MultiresolutionLogits(ImageNetwork):
         self.images = nn.ParameterList(
             nn.Parameter(torch.zeros((*size, *of_pixel), dtype=dtype)) for size in sizes
         )
-        generator = torch.Generator().manual_seed(seed)
+        generator = generator_of(seed)
         with torch.no_grad():
             self.images[0].copy_(scale * torch.randn(self.images[0].shape, generator=generator, dtype=dtype))
         self.to(device)

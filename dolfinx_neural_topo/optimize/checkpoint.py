@@ -7,22 +7,22 @@ written to a temporary file, synchronized and renamed; the one before is kept as
 from __future__ import annotations
 
 import json
-import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
-from dolfinx_neural_topo._files import read_arrays, replacing
-from dolfinx_neural_topo.errors import CheckpointError
+from dolfinx_neural_topo._files import exclusive, read_arrays, replacing
+from dolfinx_neural_topo.errors import CheckpointError, together
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
 
 FORMAT = "dolfinx_neural_topo checkpoint"
-VERSION = 2
+VERSION = 3
 
 Snapshot = dict[str, dict[str, Any]]
 Layout = Callable[[str, str], CanonicalOrder | None]
@@ -31,6 +31,29 @@ Layout = Callable[[str, str], CanonicalOrder | None]
 def previous(path: Path) -> Path:
     """Return where the checkpoint before the one at `path` is kept."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+@contextmanager
+def held(comm: MPI.Comm, path: Path | None) -> Iterator[None]:
+    """Hold a checkpoint for one run.
+
+    Args:
+        comm: Communicator of the run.
+        path: The file, or the beginning of the paths of several; None for a run without.
+
+    Raises:
+        InputError: Nothing can be written there, or another run does.
+
+    Note: Collective.
+    """
+    with ExitStack() as stack:
+
+        def take() -> None:
+            if path is not None and comm.rank == 0:
+                stack.enter_context(exclusive(path, "checkpoint"))
+
+        together(comm, take, "the lock of a checkpoint")
+        yield
 
 
 def write_file(path: Path, meta: dict[str, Any], arrays: dict[str, Array]) -> None:
@@ -91,18 +114,15 @@ class Checkpoint:
     """The checkpoint of one run, seen by all its ranks.
 
     Args:
-        path: File; ".npz" is appended if it has another ending.
+        path: File.
         comm: Communicator.
         fingerprint: JSON-able values that tell this run from others; the same on all ranks.
         layout: Tells for an entry (section, name) of a snapshot the order in which it is distributed, or None
             if it is the same on all ranks.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], comm: MPI.Comm, fingerprint: dict[str, Any], layout: Layout
-    ):
-        path = Path(path)
-        self.path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+    def __init__(self, path: Path, comm: MPI.Comm, fingerprint: dict[str, Any], layout: Layout):
+        self.path = path
         self._comm = comm
         self._fingerprint = fingerprint
         self._layout = layout

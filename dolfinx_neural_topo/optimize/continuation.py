@@ -47,7 +47,7 @@ class Continuation:
         attribute: str = "value",
         changes_objective: bool = True,
     ):
-        evaluations = [int(evaluation) for evaluation, _ in stages]
+        evaluations = [evaluation for evaluation, _ in stages]
         if not evaluations or evaluations[0] != 0:
             raise InputError(f"stages must begin at evaluation 0, got {list(stages)}")
         if any(b <= a for a, b in pairwise(evaluations)):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 from dolfinx_neural_topo._checks import check_count, check_number
+from dolfinx_neural_topo._files import as_path
 from dolfinx_neural_topo.errors import collective
+from dolfinx_neural_topo.optimize.checkpoint import held
 from dolfinx_neural_topo.optimize.continuation import Continuation, as_continuations
 from dolfinx_neural_topo.optimize.interrupts import Interrupts
 from dolfinx_neural_topo.optimize.method import Method, Variables
@@ -46,8 +49,10 @@ def minimize(
         seconds: Budget of wall seconds, likewise; None for no limit.
         callbacks: Called with a `Step` after every evaluation, on all ranks; a sentence returned ends the
             run.
-        checkpoint: File to write to and to resume from if it exists. While it is given, SIGTERM and SIGINT
-            end the run after the evaluation that is under way, with a checkpoint and ``result.interrupted``.
+        checkpoint: File to write to and to resume from if it exists, for one run at a time; ".npz" is
+            appended if it has another ending. A run that is resumed may have other options of the method.
+            While it is given, SIGTERM and SIGINT end the run after the evaluation that is under way, with a
+            checkpoint and ``result.interrupted``.
         checkpoint_every: Evaluations between checkpoints; one is always written at the end.
         stop: Early stop, for instance ``RelativeProgress(1e-3, 10)``: gets the history, returns a sentence to
             stop. Asked when all continuations have reached their last stage.
@@ -58,7 +63,8 @@ def minimize(
         Best and last design, reason, history, cost.
 
     Raises:
-        InputError: If a budget is not positive, or `checkpoint` given for variables without `persistence`.
+        InputError: If a budget is not positive, `checkpoint` given for variables without `persistence`, or it
+            cannot be written, or another run writes to it.
         SolverError: If the start cannot be evaluated.
         CheckpointError: If `checkpoint` exists and neither it nor the one before it can be used.
 
@@ -73,7 +79,10 @@ def minimize(
     check_count("checkpoint_every", checkpoint_every)
     if seconds is not None:
         check_number("seconds", seconds, "(0, inf]")
-    try:
+    path = None if checkpoint is None else as_path(checkpoint, "checkpoint")
+    if path is not None and path.suffix != ".npz":
+        path = path.with_name(f"{path.name}.npz")
+    with closing(method), held(variables.comm, path):
         run = Run(
             variables,
             method,
@@ -83,11 +92,9 @@ def minimize(
             stop=stop,
             callbacks=callbacks,
             progress=Progress(variables.comm, evaluations, seconds, progress),
-            checkpoint=checkpoint,
+            checkpoint=path,
             every=checkpoint_every,
         )
         with Interrupts(enabled=checkpoint is not None) as interrupts:
             run.loop(interrupts)
         return run.result()
-    finally:
-        method.close()

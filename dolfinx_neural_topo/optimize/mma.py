@@ -51,7 +51,7 @@ class MMA(Method):
     def __init__(self, move: float = 0.3, growth: float = 1.4, shrink: float = 0.7, initial: float = 0.5):
         checks = {
             "move must lie in (0, 1]": (move, 0 < move <= 1),
-            "growth must be at least 1": (growth, growth >= 1),
+            "growth must be at least 1 and finite": (growth, 1 <= growth < np.inf),
             "shrink must lie in (0, 1]": (shrink, 0 < shrink <= 1),
             "initial must lie in (0, 1]": (initial, 0 < initial <= 1),
         }

@@ -81,11 +81,16 @@ class Record:
 
     def restore(self, sections: dict[str, dict[str, Any]]) -> None:
         """Take back what `sections` returned."""
-        run = sections["run"]
+        run, columns = sections["run"], sections["history"]
+        length = sections["last"]["number"]  # evaluations after it have failed
+        if {len(values) for values in columns.values()} != {len(columns["objective"])} or not (
+            columns.keys() == vars(History()).keys() and len(columns["objective"]) >= length
+        ):
+            raise ValueError("the history does not have an entry for each evaluation")
         self.failures, self.failure, self.stage = run["failures"], run["failure"], run["stage"]
         self.seconds = run["seconds"]
         self._earlier += run["solves"]
-        self.history = History(**{name: values.tolist() for name, values in sections["history"].items()})
+        self.history = History(**{name: values.tolist() for name, values in columns.items()})
         self.best, self.last = Candidate(**sections["best"]), Candidate(**sections["last"])
         if self.best.number == self.last.number:
             self.best = self.last

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dolfinx_neural_topo.density.evaluation import Evaluation
-from dolfinx_neural_topo.errors import Interrupted, ReplicationError, SolverError, attempt
+from dolfinx_neural_topo.errors import (
+    InputError,
+    Interrupted,
+    ReplicationError,
+    SolverError,
+    attempt,
+    together,
+)
 from dolfinx_neural_topo.optimize.continuation import Continuation
 from dolfinx_neural_topo.optimize.interrupts import Interrupts
 from dolfinx_neural_topo.optimize.method import Array, Method, Variables, persistence_of
@@ -53,7 +62,7 @@ class Run:
         stop: Callable[[History], str | None] | None,
         callbacks: Sequence[Callable[[Step], str | None]],
         progress: Progress,
-        checkpoint: str | os.PathLike[str] | None,
+        checkpoint: Path | None,
         every: int,
     ):
         self.variables, self.method = variables, method
@@ -61,10 +70,10 @@ class Run:
         self.continuations, self.callbacks, self.progress = continuations, callbacks, progress
         self.persistence = persistence_of(variables)
         self.record = Record(lambda: self.persistence.num_solves)
-        self.saving = Saving(checkpoint, every, variables, method, self.record)
         self.reason: str | None = None
         self.interrupted = False
         self._set_stage(0)  # before the method asks for the initial design, which may depend on it
+        self.saving = Saving(checkpoint, every, variables, method, self.record)
         method.start(variables)
         self.saving.resume(self._set_stage)
 
@@ -93,7 +102,8 @@ class Run:
 
     def _agree_to_stop(self, interrupts: Interrupts) -> bool:
         """Set the reason to stop, if any, the same on all ranks."""
-        mine = (interrupts.caught, self.saving.problem or self.reason or self._own_reason())
+        own = together(self.variables.comm, self._own_reason, "stop")  # calls the user's rule
+        mine = (interrupts.caught, self.saving.problem or self.reason or own)
         everyone = self.variables.comm.allgather(mine)
         caught = next((name for name, _ in everyone if name), None)
         self.reason = next((reason for _, reason in everyone if reason), None)
@@ -113,7 +123,7 @@ class Run:
         if self.limit is not None and record.elapsed >= self.limit:
             return f"The budget of {self.limit:g} seconds is used up."
         if self.stop is not None and all(done >= c.evaluations[-1] for c in self.continuations):
-            return self.stop(record.history)
+            return _sentence("stop", self.stop(record.history))
         return None
 
     def _set_stage(self, number: int) -> None:
@@ -165,9 +175,10 @@ class Run:
     def _call_back(self, x: Array, evaluation: Evaluation) -> None:
         record = self.record
         assert record.best is not None
-        step = Step(len(record.history), x, evaluation, record.best, record.history, self.method)
+        seen = replace(evaluation, **{k: _read_only(v) for k, v in vars(evaluation).items()})
+        step = Step(len(record.history), _read_only(x), seen, record.best, record.history, self.method)
         for callback in self.callbacks:
-            reason = callback(step)
+            reason = _sentence("a callback", callback(step))
             self.reason = self.reason or reason
 
     def result(self) -> Result:
@@ -194,6 +205,26 @@ class Run:
             history=record.history,
             method=self.method.name,
         )
+
+
+def _sentence(who: str, answer: Any) -> str | None:
+    """Return what a function of the user answered.
+
+    Raises:
+        InputError: It is neither a sentence nor None.
+    """
+    if not isinstance(answer, str | None):
+        raise InputError(f"{who} must return None, or a sentence to end the run, got {answer!r:.80}")
+    return answer
+
+
+def _read_only(value: Any) -> Any:
+    """Return an array as a view that cannot be written to; anything else as it is."""
+    if not isinstance(value, np.ndarray):
+        return value
+    view = value.view()
+    view.flags.writeable = False
+    return view
 
 
 def _refuse_not_finite(evaluation: Evaluation) -> None:

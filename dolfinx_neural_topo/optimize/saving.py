@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from pathlib import Path
 
 from dolfinx_neural_topo.density.evaluation import Evaluation
 from dolfinx_neural_topo.errors import CheckpointError, InputError, attempt
@@ -36,7 +36,7 @@ class Saving:
 
     def __init__(
         self,
-        path: str | os.PathLike[str] | None,
+        path: Path | None,
         every: int,
         variables: Variables,
         method: Method,
@@ -59,7 +59,11 @@ class Saving:
                 return {"x": entries, "rho": cells, "rho_design": cells}.get(name)
             return entries if section == "method" and name in method.fields else None
 
-        fingerprint = {"method": method.name, "number of variables": entries.size}
+        fingerprint = {
+            "method": method.name,
+            "number of variables": entries.size,
+            "the stage at the start": self._persistence.state_dict(),
+        }
         self._checkpoint = Checkpoint(path, variables.comm, fingerprint, layout)
 
     def resume(self, set_stage: Callable[[int], None]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from dolfinx_neural_topo.errors import InputError, agree
+from dolfinx_neural_topo.errors import InputError, agree, checked
 from dolfinx_neural_topo.optimize.method import Array, Method, Variables, total
 from dolfinx_neural_topo.optimize.result import FEASIBLE
 from dolfinx_neural_topo.optimize.volume_root import increasing_root, volume_constraint
@@ -62,6 +62,7 @@ class SiMPL(Method):
     constrained = True
     fields = ("latent", "gradient", "slope", "metric")
 
+    @checked
     def __init__(self, decrease: float = 1e-4, margin: float = 1e-2):
         if not 0 < decrease < 1:
             raise InputError(f"decrease must lie in (0, 1), got {decrease}")

@@ -15,8 +15,8 @@ class Step:
 
     Attributes:
         number: Number of the evaluation, from 1.
-        x: The variables.
-        evaluation: What was found there; value inf and gradient None if it failed.
+        x: The variables, read-only.
+        evaluation: What was found there, read-only; value inf and gradient None if it failed.
         best: Best design so far.
         history: All evaluations so far.
         method: The method.

@@ -88,6 +88,9 @@ class Combination(Functional):
         self.name, self._parts, self._function = name, tuple(parts), function
         functionals = [part for part in parts if not isinstance(part, Real)]
         self.comm = functionals[0].comm
+        meshes = [mesh for mesh in map(mesh_of, functionals) if mesh is not None]
+        if any(mesh.ufl_domain() != meshes[0].ufl_domain() for mesh in meshes):
+            raise InputError(f"'{name}' must combine functionals on one mesh, got two meshes")
         self.problems = tuple(dict.fromkeys(p for part in functionals for p in problems_of(part)))
         self._own_solves = [part for part in functionals if not problems_of(part)]
 
@@ -144,6 +147,15 @@ def problems_of(functional: Any) -> tuple[Any, ...]:
         return tuple(functional.problems)
     state = getattr(functional, "state", None)
     return () if state is None else tuple(getattr(state, "chain", (state,)))
+
+
+def mesh_of(functional: Any) -> Any:
+    """Return the mesh of a functional's density, or None where it does not tell."""
+    mesh = getattr(functional, "mesh", None)
+    if mesh is None:
+        mesh = getattr(getattr(functional, "space", None), "mesh", None)
+    found = (getattr(problem, "mesh", None) for problem in problems_of(functional))
+    return next(found, None) if mesh is None else mesh
 
 
 def num_solves(functional: Any) -> int:

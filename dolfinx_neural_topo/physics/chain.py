@@ -40,6 +40,11 @@ def problem_of(function: Any) -> StateProblem | None:
     return None if problem is None or problem.destroyed else problem
 
 
+def living() -> tuple[StateProblem, ...]:
+    """Return all problems that are there and not destroyed."""
+    return tuple(problem for problem in dict.fromkeys(_PROBLEMS.values()) if not problem.destroyed)
+
+
 def feeders(forms: Iterable[ufl.Form | None], own: Iterable[fem.Function] = ()) -> tuple[StateProblem, ...]:
     """Return the problems, each once, that solve for coefficients of forms.
 

@@ -190,10 +190,15 @@ def compile_form(form: ufl.Form, name: str, options: dict[str, Any]) -> fem.Form
         options: For `fem.form`.
 
     Raises:
-        InputError: DOLFINx or UFL refuse it.
+        InputError: DOLFINx or UFL refuse it, or it holds functions on two meshes.
 
     Note: Collective.
     """
+    for f in form.coefficients():
+        if f.ufl_domain() != form.ufl_domains()[0]:
+            raise InputError(
+                f"a form of '{name}' must hold functions on one mesh, '{f}' lives on another one"
+            )
     try:
         return fem.form(form, **options)
     except Exception as error:  # whatever the layers below raise, on all ranks alike

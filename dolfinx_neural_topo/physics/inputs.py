@@ -12,7 +12,7 @@ from dolfinx import fem
 from mpi4py import MPI
 
 from dolfinx_neural_topo._dolfinx import owned_cells
-from dolfinx_neural_topo.errors import agree
+from dolfinx_neural_topo.errors import agree, same
 from dolfinx_neural_topo.physics.chain import Copies
 from dolfinx_neural_topo.physics.forms import Equation
 
@@ -97,6 +97,7 @@ class Inputs:
         self._held = owned_cells(rho)
         self._given = self._held
         self._bc_values = np.zeros_like(equation.states[0].x.array)
+        self._constants = list(dict.fromkeys(c for form in equation.forms for c in form.constants()))
         known = [rho, *equation.states]
         forces = [partial(_array, load) for load in nodal_loads if load is not None]
         self.copies = Copies(constants)
@@ -122,6 +123,9 @@ class Inputs:
             change = Change(self.comm.allreduce(int(change), op=MPI.BOR))
         if change & (Change.SHAPE | Change.NAN):
             agree(self.comm, self._problem())
+        if change & (Change.MATRIX | Change.LOAD):
+            for constant in self._constants:
+                same(self.comm, "a fem.Constant of the equation", value=np.array(constant.value))
         if change & (Change.WRITE | Change.RHO):
             held[:] = self._given
             self.rho.x.scatter_forward()

@@ -10,7 +10,7 @@ import numpy as np
 from petsc4py import PETSc
 
 from dolfinx_neural_topo._petsc import Owner, Unread, options, reason_name, take_options
-from dolfinx_neural_topo.errors import SolverError
+from dolfinx_neural_topo.errors import InputError, SolverError
 from dolfinx_neural_topo.physics import nullspace
 from dolfinx_neural_topo.physics.solvers import Preset, Traits
 
@@ -18,6 +18,7 @@ from dolfinx_neural_topo.physics.solvers import Preset, Traits
 # where the matrix is singular, an iterative one where it has judged itself by another norm.
 ACCEPTED = 1e-5
 WORK_ERROR = 0.01  # relative error of the work b . x up to which rounding excuses a larger residual
+MISSING_FACTOR = 92  # PETSc's error for a factorization that it does not have
 EPSILON = float(np.finfo(np.float64).eps)
 WORDS = {
     "DIVERGED_MAX_IT": "the iteration limit was reached; raise ksp_max_it, or use solver='direct'",
@@ -137,6 +138,12 @@ class LinearSolver(Owner):
             function(*args)
         except PETSc.Error as error:
             kind = self.ksp.getPC().getType()
+            package = self.options.get("pc_factor_mat_solver_type")
+            if error.ierr == MISSING_FACTOR:
+                raise InputError(
+                    f"pc_factor_mat_solver_type of '{self.prefix}' must be one that this PETSc has for "
+                    f"{kind} on {self.A.comm.size} ranks, got {package!r}; way out: leave it out, or 'mumps'"
+                ) from error
             raise SolverError(
                 f"linear solver '{self.prefix}' ({self.ksp.getType()}, {kind}) failed with PETSc error "
                 f"{error.ierr}: {WORDS['DIVERGED_PCSETUP_FAILED']}"

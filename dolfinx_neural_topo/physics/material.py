@@ -20,10 +20,12 @@ def check_scalar(name: str, value: Any, interval: str = "[0, 1]") -> Any:
     """Return a UFL scalar, or a number after checking that it lies in an interval.
 
     Raises:
-        InputError: It is neither, or lies outside.
+        InputError: It is neither, or lies outside (a constant: its present value).
     """
     if not isinstance(value, (Expr, fem.Constant)):
         return check_number(name, value, interval)
+    if isinstance(value, fem.Constant) and value.ufl_shape == ():
+        check_number(name, float(value.value), interval)  # as it is now
     if value.ufl_shape != ():
         raise InputError(f"{name} must be a number or a UFL scalar, got one of shape {value.ufl_shape}")
     return value

@@ -11,6 +11,7 @@ from dolfinx import fem
 from mpi4py import MPI
 
 from dolfinx_neural_topo._checks import check_number
+from dolfinx_neural_topo._dolfinx import unknown_options
 from dolfinx_neural_topo._petsc import Owner, check_prefix, require_real
 from dolfinx_neural_topo.errors import InputError, SolverError, agree, collective
 from dolfinx_neural_topo.physics import chain
@@ -26,6 +27,14 @@ from dolfinx_neural_topo.physics.operator import Operator
 from dolfinx_neural_topo.physics.periodic import find_periodicity
 from dolfinx_neural_topo.physics.probing import Probing
 from dolfinx_neural_topo.physics.right_hand_side import RightHandSides
+
+
+def _alive(problem: StateProblem, name: str, given: Mapping[str, Any]) -> StateProblem:
+    """Check that a problem and those that feed it can be solved."""
+    for each in problem.chain:
+        if each.destroyed:
+            raise InputError(f"state problem '{each.petsc_options_prefix}' was destroyed: make a new one")
+    return problem
 
 
 class StateProblem(Owner):
@@ -104,6 +113,9 @@ class StateProblem(Owner):
         self.petsc_options_prefix = check_prefix(self.comm, petsc_options_prefix)
         one = isinstance(nodal_loads, fem.Function)
         nodal: list[fem.Function | None] = [nodal_loads] if one else list(nodal_loads or ())  # type: ignore
+        wrong = unknown_options(form_compiler_options or {}, jit_options or {})
+        if wrong is not None:
+            raise InputError(wrong)
         self.equation = parse(equation, rho, u, len(nodal))
         self.V, self.states, self.rho = self.equation.V, self.equation.states, rho
         agree(self.comm, check_conditions(self.V, rho, bcs, nodal) or self._link(bcs, nodal))
@@ -186,11 +198,12 @@ class StateProblem(Owner):
 
         A looser one may do while a design still moves. On tetrahedra with "amg", 1e-3 took a third of
         the iterations of 1e-8, and no gradient was wrong by more than 1e-4; 1e-2 took a fifth, with errors of
-        1e-3 (demos/results/tetrahedra_4.json). Setting it makes the next solve a new one.
+        1e-3 (demos/results/tetrahedra_4.json). Setting it makes the next solve a new one, and is collective.
         """
         return self._operator.rtol
 
     @rtol.setter
+    @collective
     def rtol(self, value: float) -> None:
         if not 0.0 < check_number("rtol", value) <= 0.1:
             raise InputError(f"rtol must lie in (0, 0.1], got {value}: beyond, nothing of a gradient is left")
@@ -237,7 +250,7 @@ class StateProblem(Owner):
         """
         return compile_form(form, self.petsc_options_prefix, self._compiler)
 
-    @collective
+    @collective(self=_alive)
     def solve(self, rho: np.ndarray | None = None) -> None:
         """Solve for the states at a density, those that feed them first, unless they are there already.
 
@@ -255,8 +268,6 @@ class StateProblem(Owner):
             problem._solve(rho)
 
     def _solve(self, rho: np.ndarray | None) -> None:
-        if self._destroyed:
-            raise InputError(f"state problem '{self.petsc_options_prefix}' was destroyed: make a new one")
         change = self._look(rho)
         if change & (Change.RHO | Change.MATRIX | Change.LOAD):
             self._renew(change)

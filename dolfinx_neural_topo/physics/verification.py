@@ -27,7 +27,14 @@ def random_density(space: Any, low: float, high: float, seed: int = 0) -> np.nda
 
     Returns:
         Values in [low, high), shape (num_owned_cells,), or (k, num_owned_cells) in a space of k fields.
+
+    Raises:
+        InputError: `low` is above `high`, or one of them is not finite.
     """
+    check_number("low", low)
+    check_number("high", high)
+    if low > high:
+        raise InputError(f"low must not be above high, got {low:g} and {high:g}")
     num_owned = space.dofmap.index_map.size_local
     cells = original_cells(space.mesh)[dg0_cells(space)[:num_owned]].astype(np.uint64)
     cells = cells + np.arange(space.dofmap.index_map_bs, dtype=np.uint64)[:, None] * np.uint64(10**9)

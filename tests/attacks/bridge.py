@@ -148,6 +148,12 @@ class NotFinite(Strange):
         self.weights.data[0, 0] = nan
 
 
+class Nowhere(Strange):
+    def __init__(self):
+        super().__init__(lambda w: w)
+        self.to("meta")
+
+
 class Lazy(torch.nn.Module):
     """A network whose weights have no size yet."""
 
@@ -168,6 +174,7 @@ t.values(
         Mixed,
         NotFinite,
         Lazy,
+        Nowhere,
         torch.nn.Identity,
         "CNN",
         3,
@@ -232,7 +239,6 @@ t.values(
         lambda x: torch.from_numpy(x).requires_grad_(),
     ],
     good=lambda x: x,
-    other=lambda x: x + 1,
 )
 
 

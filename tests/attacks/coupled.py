@@ -190,7 +190,7 @@ t.either("a design on a submesh", ANY, on_submesh)
 def single_precision():
     corners = [np.zeros(2), np.array([6.0, 4.0])]
     domain = mesh.create_rectangle(comm, corners, [6, 4], CELLS.triangle, dtype=np.float32)
-    rho = fem.Function(fem.functionspace(domain, ("DG", 0)))
+    rho = fem.Function(fem.functionspace(domain, ("DG", 0)), dtype=np.float32)
     V = fem.functionspace(domain, ("Lagrange", 1))
     v = ufl.TestFunction(V)
     a = (1.0 + rho) * ufl.TrialFunction(V) * v * ufl.dx

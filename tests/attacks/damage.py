@@ -168,7 +168,7 @@ t.refuse(
 t.refuse(
     "a checkpoint on one rank alone",
     "checkpoint|rank",
-    lambda: run(Plate().design(), folder() / "a.npz" if comm.rank else None),
+    lambda: on_one_rank(folder()),
     ranks=(2, 3),
 )
 t.refuse(
@@ -177,6 +177,10 @@ t.refuse(
     lambda: minimize(Plate().design(), checkpoint=folder() / "a.npz", checkpoint_every=1 + comm.rank),
     ranks=(2, 3),
 )
+
+
+def on_one_rank(path):
+    return run(Plate().design(), path / "a.npz" if comm.rank else None)
 
 
 @contextmanager

@@ -137,7 +137,8 @@ t.accept("passive cells by tags and by a marker", passive_by_tags)
 
 
 def plane(point=(0.0, 0.0), normal=(1.0, 0.0), more=()):
-    return domain(symmetry=[SymmetryPlane(point, normal), *more])
+    plate = Plate()
+    return plate.domain(symmetry=[SymmetryPlane(point, normal), *more])
 
 
 for name, normal in {

@@ -20,6 +20,10 @@ t = Topic("files")
 # --- densities ------------------------------------------------------------------------------------
 
 
+def read_elsewhere(path, rho):
+    return io.read_density(path if comm.rank else Path("no"), rho)
+
+
 def written() -> tuple[Path, fem.Function]:
     rho = Plate().rho
     path = folder() / "density.npz"
@@ -119,7 +123,7 @@ t.values(
 t.refuse(
     "read_density of another path on one rank",
     "path|rank",
-    lambda: io.read_density(written()[0] if comm.rank else Path("no"), Plate().rho),
+    lambda: read_elsewhere(*written()),
     ranks=(2, 3),
 )
 t.values(

@@ -167,7 +167,13 @@ def bounded(bound):
 
 
 t.values(
-    "Design", "constraints", bounded, [0.0, -1.0, nan, "low", None, 1j], good=5.0, other=6.0, says="bound"
+    "Design",
+    "constraints",
+    bounded,
+    [0.0, -1.0, nan, "low", None, 1j],
+    good=5.0,
+    other=6.0,
+    says="bound|constraints",
 )
 t.values(
     "Design",

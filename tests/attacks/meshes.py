@@ -228,13 +228,7 @@ def overlapping_cells():
 t.either("a cell in two groups", "group", overlapping_cells)
 t.refuse("an unknown group", "no group", lambda: read(msh(SQUARE, TWO)).facets("left"))
 t.refuse("an unknown group of cells", "no group", lambda: read(msh(SQUARE, TWO)).cells("plate"))
-t.refuse("a group that is a number of a kind unknown", "no group", lambda: read(msh(SQUARE, TWO)).ds(None))
-t.refuse(
-    "a group asked for on one rank alone",
-    "no group|rank",
-    lambda: read(msh(SQUARE, OVERLAP, GROUPS)).ds("clamped" if comm.rank else "nope"),
-    ranks=(2, 3),
-)
+t.refuse("a group that is None", "name", lambda: read(msh(SQUARE, TWO)).ds(None))
 
 
 def made(then=None):

@@ -74,7 +74,7 @@ t.values(
     "write_stl",
     "level",
     lambda v: stl(level=v),
-    [0.0, 1.0, -1.0, nan, "half", None, 7.0],
+    [0.0, 1.0, -1.0, nan, "half", 7.0],
     good=0.5,
     other=0.4,
 )

@@ -89,7 +89,11 @@ for options in (
     {"ksp_rtol": 0.5, "ksp_norm_type": "preconditioned"},
 ):
     name = " ".join(repr(options).split())
-    t.either(f"a linear solve with {name}", "residual|converge|tolerance", lambda o=options: rough(**o))
+    t.either(
+        f"a linear solve with {name}",
+        "residual|converge|tolerance|petsc_options",
+        lambda o=options: rough(**o),
+    )
 
 
 def large(**options):
@@ -167,9 +171,7 @@ t.refuse("a load that is infinite", "load|finite", lambda: turned(lambda p: p.lo
 t.refuse("no supports", "bcs|free|singular", lambda: solved(bcs=[]))
 t.refuse("no supports in elasticity", "bcs|free|singular", lambda: solved(Plate(), bcs=[]))
 t.refuse("no supports by amg", "bcs|free|singular", lambda: solved(Plate(), bcs=[], solver="amg"))
-t.refuse(
-    "bcs on one rank alone", "bcs|rank", lambda: solved(bcs=Plane().bcs if comm.rank else []), ranks=(2, 3)
-)
+t.refuse("bcs on one rank alone", "bcs|rank", lambda: held_on_one_rank(), ranks=(2, 3))
 t.values("StateProblem", "bcs", lambda v: solved(bcs=v), [None, 3, "left", [None], [left], Plane], says="bcs")
 t.values("StateProblem", "u", lambda v: Plane().state(u=v), [3, "u", [None], left], says=r"\bu\b")
 t.values(
@@ -254,6 +256,11 @@ def without_rho(plane):
 def rho_elsewhere():
     plane, other = Plane(), Plane(rectangle(4, 6))
     return dnt.StateProblem((plane.a, plane.L), other.rho, bcs=plane.bcs, petsc_options_prefix="r_")
+
+
+def held_on_one_rank():
+    plane = Plane()
+    solved(plane, bcs=plane.bcs if comm.rank else [])
 
 
 def destroyed():

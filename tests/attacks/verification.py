@@ -153,7 +153,9 @@ def on_another_mesh():
 
 def partly_on_another_mesh():
     plane, other = Plane(), Plane()
-    return dnt.ReducedFunctional(plane.rho * other.rho * ufl.dx, plane.state()).value(plane.full())
+    return dnt.ReducedFunctional(plane.rho * other.rho * ufl.dx(plane.mesh), plane.state()).value(
+        plane.full()
+    )
 
 
 t.refuse("ReducedFunctional on another mesh", "mesh|density|state", on_another_mesh)

@@ -351,7 +351,7 @@ def test_a_checkpoint_belongs_to_its_problem(folder):
             "constraint 1 of its design 3 is": {"limit": 900.0},
             "the number of constraints is 2 there and 1 here": {"limit": None},
             "number of variables is": {"void": lambda x: x[0] < 2.0},
-            "state: beta is None": {"projection": HeavisideProjection(2.0)},
+            "the stage at the start is": {"projection": HeavisideProjection(2.0)},
             "the objective of its design 3 i": {"manufacturing": True},
         }.items():
             with pytest.raises(CheckpointError, match=f"belongs to another run: {differs}"):

@@ -267,7 +267,7 @@ def _nan(found):
     ("arguments", "words"),
     [
         ({"move": 0}, r"move must lie in \(0, 1\], got 0"),
-        ({"growth": 0.9}, "growth must be at least 1, got 0.9"),
+        ({"growth": 0.9}, "growth must be at least 1 and finite, got 0.9"),
         ({"shrink": 1.1}, r"shrink must lie in \(0, 1\], got 1.1"),
         ({"initial": 0}, r"initial must lie in \(0, 1\], got 0"),
     ],

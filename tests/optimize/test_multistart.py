@@ -70,7 +70,7 @@ def design():
 def levels(design):
     made = Levels(design, heated)
     yield made
-    made.destroy()
+    made.close()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from dolfinx_neural_topo.bridge import NeuralDesign, PixelTransfer
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.networks import LeanCNN
 from dolfinx_neural_topo.optimize import LBFGS, OC, minimize
-from dolfinx_neural_topo.physics import multigrid, random_density
+from dolfinx_neural_topo.physics import multigrid, random_density, solvers
 from dolfinx_neural_topo.physics._boxes import find_box, interpolation
 from dolfinx_neural_topo.physics.solvers import LARGEST_DIRECT, LARGEST_DIRECT_ON_BOX, PRESETS, choose
 from dolfinx_neural_topo.tasks import get_task
@@ -217,6 +217,13 @@ def test_the_default_on_boxes(monkeypatch):
         traits = problem.state._operator.traits
         assert choose(None, traits).name == "direct"
         monkeypatch.setitem(LARGEST_DIRECT_ON_BOX, 2, 10)
+        assert choose(None, traits).name == "gmg"
+    with problems.cantilever("hexahedron") as problem:  # thin enough to count as a slab
+        problem.state.solve()
+        traits = problem.state._operator.traits
+        monkeypatch.setitem(LARGEST_DIRECT_ON_BOX, 3, 10)
+        assert choose(None, traits).name == "direct"
+        monkeypatch.setattr(solvers, "LARGEST_DIRECT_ON_SLAB", 10)
         assert choose(None, traits).name == "gmg"
     with problems.cantilever("triangle") as problem:
         problem.state.solve()

@@ -20,7 +20,7 @@ def levels_of(name):
     with build(task, comm) as built:
         levels = Levels(built.design, problem(task), meshes(task))
         yield levels
-        levels.destroy()
+        levels.close()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from dolfinx_neural_topo._checks import check_count, check_number
+from dolfinx_neural_topo._files import as_path
 from dolfinx_neural_topo.density import Design, MultiDesign
 from dolfinx_neural_topo.errors import InputError, SolverError, collective, together
+from dolfinx_neural_topo.optimize.checkpoint import held
 from dolfinx_neural_topo.optimize.multistart import jobs
 from dolfinx_neural_topo.optimize.multistart.alternatives import Distinct, fewer, unfinished
 from dolfinx_neural_topo.optimize.multistart.display import Display
@@ -67,7 +70,8 @@ def minimize_multistart(
         design: The problem on all ranks.
         problem: Makes its objective on another mesh: takes a mesh (one of `meshes`) and returns a functional
             of a DG0 density, as the objective of `design` is one. Called for coarser meshes and on parts of
-            the ranks.
+            the ranks. State problems that it makes are destroyed at the end; ones that were there before are
+            not.
         meshes: Takes a communicator and returns the mesh of the design, followed by ever coarser meshes of
             the same region; what it returns is handed to `problem`, and may carry tags. None for an evenly
             spaced grid of a rectangle or box, which coarsens itself.
@@ -75,7 +79,7 @@ def minimize_multistart(
         budget: Equivalent evaluations planned for; None leaves the schedule as it is. It gets as many starts
             as fit beside a last round of usual length, which then goes on as long as it gains: some runs take
             less and some more (see `Schedule.fitted`). What a run took is in the result.
-        seed: Of all starts.
+        seed: Of all starts, zero or positive.
         parameterization: "network", or one of the controls "linear" and "pixels".
         alternatives: How many designs to finish, the best one included. There are fewer where the starts have
             led to fewer that differ; `reason` says so then. Each is planned for in the budget.
@@ -83,7 +87,7 @@ def minimize_multistart(
             elsewhere once both are cut to solid and void of the allowed volume, which is the volume of the
             cells that differ over twice the allowed volume.
         checkpoint: Beginning of the paths of files with finished starts, from which the run goes on if they
-            exist. The caller removes them.
+            exist. The caller removes them. One run at a time.
         callback: Called after each stage with everything it found, on all ranks.
         progress: True or False to show or hide how far the run is; None shows it on a terminal.
 
@@ -107,25 +111,22 @@ def minimize_multistart(
 
     def check() -> None:
         check_count("alternatives", alternatives)
+        check_count("seed", seed, 0)
         check_number("min_distance", min_distance, "(0, 1)")
 
     together(design.comm, check, "the checks of minimize_multistart")
-    levels = Levels(design, problem, meshes)
-    try:
-        run = _Run(levels, schedule, budget, seed, parameterization, checkpoint, alternatives)
+    path = None if checkpoint is None else as_path(checkpoint, "checkpoint")
+    with held(design.comm, path), closing(Levels(design, problem, meshes)) as levels:
+        run = _Run(levels, schedule, budget, seed, parameterization, path, alternatives)
         run.display = Display(levels.comm, run.schedule, levels.weight, progress, alternatives=alternatives)
         run.callback = callback
-        try:
+        with closing(run.teams):
             run.start()
             run.promote()
             distinct = Distinct(levels, run.teams, min_distance)
             chosen = run.alternatives(distinct)
             run.display.finish(run.found[-1].reason)
             return run.result(distinct, chosen)
-        finally:
-            run.teams.destroy()
-    finally:
-        levels.destroy()
 
 
 class _Run:
@@ -141,7 +142,7 @@ class _Run:
         budget: float | None,
         seed: int,
         parameterization: str,
-        checkpoint: str | os.PathLike[str] | None,
+        checkpoint: Path | None,
         alternatives: int,
     ):
         num_cells = levels.design(0).domain.num_global_cells
@@ -163,7 +164,7 @@ class _Run:
             "parameterization": parameterization,
             "cells": num_cells,
         }
-        self.teams = Teams(levels, None if checkpoint is None else Path(checkpoint), fingerprint)
+        self.teams = Teams(levels, checkpoint, fingerprint)
         self.found: list[Found] = []
         self.candidates: list[Found] = []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,12 @@ from dolfinx_neural_topo.density import (
 from dolfinx_neural_topo.density.domain import canonical_index
 from dolfinx_neural_topo.density.multi import require_one_density
 from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors.kinds import shown
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
 from dolfinx_neural_topo.physics import simp_penalty
 from dolfinx_neural_topo.physics.algebra import density_space, problems_of
+from dolfinx_neural_topo.physics.chain import living
 
 Problem = Callable[[Any], Any]
 Meshes = Callable[[MPI.Comm], Sequence[Any]]
@@ -88,8 +90,8 @@ class Levels:
         self._designs, self._weights = [design], [1.0]
         self._penalties = [_penalty(design.functional)]
         for mesh in self._coarser(self.comm):
-            functional = problem(mesh)
-            self._made.append(functional)
+            functional, made = _make(problem, mesh)
+            self._made += made
             penalty = _penalty(functional)
             space = density_space(functional)
             coarser = copy.copy(design)  # shares domain, filter and volume
@@ -134,7 +136,7 @@ class Levels:
             comm: Some of this problem's ranks.
 
         Returns:
-            The problem, to be destroyed, or None on all ranks where the mesh cannot be made again with its
+            The problem, to be closed, or None on all ranks where the mesh cannot be made again with its
             cells in the same order, or domain and filter hold forms of this mesh.
 
         Note: Collective, on `comm` and on all ranks of this problem.
@@ -145,10 +147,11 @@ class Levels:
         cells = CanonicalOrder(self.comm, design.domain.canonical_index)
         midpoints = np.column_stack([cells.allgather(column) for column in design.domain.midpoints.T])
         solid, void = cells.allgather(design.domain.solid), cells.allgather(design.domain.void)
+        made: list[Any] = []
         functional, error, same = None, None, False
         try:
             mesh = self._own(comm)[0] if self._meshes else self._grid.coarsened(1, comm)  # type: ignore
-            functional = self._problem(mesh)
+            functional, made = _make(self._problem, mesh)
             space = density_space(functional)
             index = canonical_index(space)
             own = space.tabulate_dof_coordinates()[: len(index)]
@@ -163,7 +166,7 @@ class Levels:
             raise error or errors[0]
         assert functional is not None
         if not self.comm.allreduce(same, op=MPI.LAND):
-            _destroy(functional)
+            _destroy(made)
             return None
         domain = DesignDomain(
             space,
@@ -174,13 +177,12 @@ class Levels:
             periodic=design.domain.periodic,
         )
         levels = Levels(design.on(functional, domain), self._problem, self._meshes)
-        levels._made.insert(0, functional)
+        levels._made = [*made, *levels._made]
         return levels
 
-    def destroy(self) -> None:
+    def close(self) -> None:
         """Free the state problems made here, not that of the design. Note: Collective."""
-        for functional in self._made:
-            _destroy(functional)
+        _destroy(self._made)
         self._made = []
 
     def _own(self, comm: MPI.Comm) -> Sequence[Any]:
@@ -188,14 +190,22 @@ class Levels:
         assert self._meshes is not None
         meshes = self._meshes(comm)
         right = isinstance(meshes, (list, tuple)) and meshes
-        if not right or not all(isinstance(getattr(m, "mesh", m), Mesh) for m in meshes):
+        if not right or not all(isinstance(_mesh(m), Mesh) for m in meshes):
             raise InputError(f"meshes must return a list of meshes, the finest first, got {meshes!r:.80}")
         return meshes
 
     def _coarser(self, comm: MPI.Comm) -> Iterator[Any]:
         """Yield the coarser meshes, finest first."""
         if self._meshes is not None:
-            yield from self._own(comm)[1:]
+            first, *coarser = self._own(comm)
+            domain = self._designs[0].domain
+            there = _mesh(first).topology.index_map(domain.mesh.topology.dim).size_global
+            if there != domain.num_global_cells:
+                raise InputError(
+                    f"meshes must return the mesh of the design first, of {domain.num_global_cells} "
+                    f"cells, got one of {there}"
+                )
+            yield from coarser
             return
         assert self._grid is not None
         for factor in FACTORS:
@@ -228,11 +238,27 @@ def _transfer(design: Design, grid: CellGrid | None) -> Any:
     return SampledTransfer(domain, (*counts[2:], *counts[1::-1]))
 
 
-def _destroy(functional: Any) -> None:
-    if hasattr(functional, "destroy"):
-        functional.destroy()
-    for problem in problems_of(functional):
-        problem.destroy()
+def _mesh(thing: Any) -> Any:
+    """Return a mesh, or that of something which carries one and its tags."""
+    return getattr(thing, "mesh", thing)
+
+
+def _make(problem: Problem, mesh: Any) -> tuple[Any, list[Any]]:
+    """Make the functional of a mesh; return it and what is to be destroyed, which others may hold."""
+    before = set(living())
+    functional = problem(mesh)
+    if isinstance(functional, type) or not hasattr(functional, "value_and_gradient"):
+        raise InputError(f"problem must return a functional for a mesh, got {shown(functional)}")
+    if density_space(functional).mesh.ufl_domain() != _mesh(mesh).ufl_domain():
+        raise InputError("problem must return a functional on the mesh it is given, got one on another mesh")
+    problems = problems_of(functional)
+    mine = hasattr(functional, "destroy") and before.isdisjoint(problems)
+    return functional, [*([functional] if mine else []), *(p for p in problems if p not in before)]
+
+
+def _destroy(things: Iterable[Any]) -> None:
+    for thing in things:
+        thing.destroy()
 
 
 class StartingAt:

@@ -100,11 +100,11 @@ class Teams:
         """Return why a file could not be written, a sentence, or nothing. Note: Collective."""
         return next(filter(None, self.comm.allgather(self._unwritten)), "")
 
-    def destroy(self) -> None:
+    def close(self) -> None:
         """Free the groups and their problems, not that on all ranks. Note: Collective."""
         for num_groups, levels in self._problems.items():
             if num_groups > 1:
-                levels.destroy()
+                levels.close()
         for comm in self._comms:
             comm.Free()
         self._problems, self._comms = {}, []
