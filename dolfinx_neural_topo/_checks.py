@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
+import platform
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, agree
+
+BYTES_OF_A_CELL = 300
+"""Less than any method needs: a mesh, its fields, and no matrix."""
 
 _IN_WORDS = {
     "(0, inf)": "be positive and finite",
@@ -79,7 +85,7 @@ def real_array(name: str, value: Any, shape: tuple[int, ...], meaning: str) -> n
         raise InputError(
             f"{name} must have shape {shape}, {meaning}, got shape {array.shape} of {array.dtype}"
         )
-    if not np.isfinite(array).all():
+    if not (math.isfinite(np.vdot(array, array)) or np.isfinite(array).all()):  # the first takes a tenth
         raise InputError(
             f"{name} must be finite, got NaN or infinity in {(~np.isfinite(array)).sum()} entries"
         )
@@ -92,8 +98,8 @@ def densities(name: str, values: np.ndarray) -> np.ndarray:
     Raises:
         InputError: Some do not.
     """
-    bad = np.count_nonzero(~((values > -0.1) & (values < 1.1)))
-    if bad:
+    if values.size and not -0.1 < values.min() <= values.max() < 1.1:
+        bad = np.count_nonzero(~((values > -0.1) & (values < 1.1)))
         raise InputError(
             f"{name} must lie in [0, 1], got {values.min():g} to {values.max():g}, out of it in {bad} cells"
         )
@@ -105,3 +111,25 @@ def owned_values(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
     owner = given["self"]
     count = getattr(owner, "domain", owner).num_owned_cells
     return real_array(name, value, (count,), "one number for each owned cell")
+
+
+def check_memory(comm: MPI.Comm, what: str, num_cells: int) -> None:
+    """Refuse a problem that no method can hold, before the system ends the process.
+
+    Args:
+        comm: Its ranks.
+        what: Its name.
+        num_cells: Its size.
+
+    Note: Collective.
+    """
+    machines = len(set(comm.allgather(platform.node())))
+    memory = machines * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = BYTES_OF_A_CELL * num_cells
+    problem = None
+    if needed > memory:
+        problem = (
+            f"{what} needs at least {needed / 1e9:.0f} GB of memory, {memory / 1e9:.0f} are there; "
+            "choose a smaller size, or more machines"
+        )
+    agree(comm, problem)

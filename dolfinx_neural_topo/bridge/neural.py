@@ -124,7 +124,7 @@ class NeuralDesign:
         self._weights.set(x)
         with torch.set_grad_enabled(gradient):
             logits = self._logits()
-            values = self.objective.values(logits)
+            values = list(self.objective.values(logits))
         evaluation = self.objective.last
         assert evaluation is not None
         if not gradient:
@@ -146,6 +146,8 @@ class NeuralDesign:
             problem = f"network must return real logits, got {output.dtype}"
         elif torch.is_grad_enabled() and not output.requires_grad:
             problem = "network must return logits that depend on its trainable parameters"
+        elif not self._weights.held_by(self.network):
+            problem = "network must keep its parameters, and change their values in place, it has others now"
         agree(self.comm, problem)
         output = output.to("cpu", torch.float64)
         if self._replicated and tuple(output.shape) == transfer.shape:

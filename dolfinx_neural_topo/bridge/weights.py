@@ -73,6 +73,10 @@ class Weights:
         """Return a copy of what the network holds now, in its dtype; shape (size,)."""
         return self._owned(self._flat.cpu().numpy())
 
+    def held_by(self, network: torch.nn.Module) -> bool:
+        """Return whether the trainable parameters of a network are still these."""
+        return {id(p) for p in network.parameters() if p.requires_grad} == set(map(id, self.parameters))
+
     def set(self, x: np.ndarray) -> None:
         """Copy a vector, shape (size,), into the network. Note: Collective."""
         flat = (
@@ -96,7 +100,7 @@ class Weights:
 
         Note: Collective.
         """
-        flat = torch.cat([part.reshape(-1) for part in parts]).cpu().numpy()
+        flat = torch.cat([part.detach().reshape(-1) for part in parts]).cpu().numpy()
         if self._comm.size == 1:
             return flat
         mine = np.empty(self._mine.stop - self._mine.start, dtype=flat.dtype)

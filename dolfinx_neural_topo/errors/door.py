@@ -13,7 +13,7 @@ from mpi4py import MPI
 from dolfinx_neural_topo._digest import exact, text
 from dolfinx_neural_topo._meeting import communicator_among, group_of
 from dolfinx_neural_topo.errors.agreement import meet_as, together, within
-from dolfinx_neural_topo.errors.exceptions import NeuralTopoError
+from dolfinx_neural_topo.errors.exceptions import InputError, NeuralTopoError
 from dolfinx_neural_topo.errors.kinds import Kind, check_kinds, kinds_of
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -115,7 +115,9 @@ class _Door:
         comm = communicator_among(arguments)
         if comm is None and "self" in arguments and self.function.__name__ != "__init__":
             raise TypeError(f"the object of {self.name} needs an attribute comm: who is to meet?")
-        comm = comm or MPI.COMM_WORLD
+        comm = MPI.COMM_WORLD if comm is None else comm
+        if comm == MPI.COMM_NULL:
+            raise InputError(f"{self.name} needs a communicator that holds this rank, got MPI.COMM_NULL")
         if comm.size == 1:
             return self._call(self._checked(arguments), args, kwargs)
 

@@ -195,7 +195,7 @@ def compile_form(form: ufl.Form, name: str, options: dict[str, Any]) -> fem.Form
     Note: Collective.
     """
     for f in form.coefficients():
-        if f.ufl_domain() != form.ufl_domains()[0]:
+        if f.ufl_function_space().ufl_domain() != form.ufl_domains()[0]:
             raise InputError(
                 f"a form of '{name}' must hold functions on one mesh, '{f}' lives on another one"
             )

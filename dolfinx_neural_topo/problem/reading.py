@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def read_problem(path: str | Path, comm: MPI.Comm = MPI.COMM_WORLD) -> Problem:
     content = problem = None
     if comm.rank == 0:
         try:
+            if path.exists() and not path.is_file():  # a pipe would keep the reader waiting
+                raise OSError(errno.EINVAL, "it is no file")
             content = path.read_bytes()
         except OSError as error:
             problem = f"the problem file {path} cannot be read: {error.strerror}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
+from dolfinx_neural_topo._checks import check_memory
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.io import TaggedMesh, read_mesh, read_step, read_xdmf
 from dolfinx_neural_topo.problem.description import SIDES, Group, Problem
@@ -28,6 +30,7 @@ def regions(problem: Problem, comm: MPI.Comm) -> list[TaggedMesh]:
     """
     if problem.mesh.box is not None:
         sizes, cells = problem.mesh.box
+        check_memory(comm, f"a box of {' x '.join(map(str, cells))} cells", math.prod(cells))
         corners: list[Any] = [np.zeros(len(sizes)), np.array(sizes)]
         if len(sizes) == 2:
             mesh = dmesh.create_rectangle(comm, corners, cells, dmesh.CellType.quadrilateral)

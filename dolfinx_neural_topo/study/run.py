@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from dolfinx_neural_topo._checks import check_count
+from dolfinx_neural_topo._checks import check_count, check_memory
 from dolfinx_neural_topo._files import as_path, one_writer, replacing
 from dolfinx_neural_topo.errors import InputError, Interrupted, agree
 from dolfinx_neural_topo.io._ranks import on_rank_zero
@@ -35,8 +33,6 @@ SOFT_VOID = 0.01
 """Density of the void of a thresholded design, a millionth in stiffness: pieces that are cut off leave the
 equations solvable, and the compliance shows them by its size."""
 
-BYTES_OF_A_CELL = 300
-"""Less than any method needs: a mesh, its fields, and no matrix."""
 
 _LOGIT_CLIP = 1e-9
 
@@ -114,7 +110,7 @@ def run(
     if num_alternatives > 1 and not chosen.several:
         several = ", ".join(name for name, each in METHODS.items() if each.several)
         raise InputError(f"alternatives are for {several}, got method {method}")
-    _check_memory(problem, comm)
+    check_memory(comm, problem.name, problem.num_cells)
     key = Key(problem.name, method, seed if chosen.neural else 0, start, evaluations)
     if out is None:
         return _run(Job(problem, comm, key, None, progress, alternatives=num_alternatives))
@@ -163,20 +159,6 @@ def _run(job: Job) -> Record:
             trouble = f"the files of the run could not be written to {folder}: {why}"
     trouble = comm.bcast(trouble, root=0)
     return record if trouble is None else {**record, "status": "failed", "error": trouble}
-
-
-def _check_memory(task: Task, comm: MPI.Comm) -> None:
-    """Refuse a task that no method can hold, before the system ends the process. Note: Collective."""
-    machines = len(set(comm.allgather(platform.node())))
-    memory = machines * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    needed = BYTES_OF_A_CELL * task.num_cells
-    problem = None
-    if needed > memory:
-        problem = (
-            f"{task.name} needs at least {needed / 1e9:.0f} GB of memory, {memory / 1e9:.0f} are there; "
-            "choose a smaller size, or more machines"
-        )
-    agree(comm, problem)
 
 
 @contextmanager

@@ -17,7 +17,17 @@ TOPICS = (
         "transient",
     ),
     *("networks", "bridge", "transfers", "runs", "loops", "checkpoints", "damage"),
-    *("meshes", "files", "pictures", "stores", "command_line", "problems", "processes", "agreement"),
+    *(
+        "meshes",
+        "files",
+        "pictures",
+        "stores",
+        "command_line",
+        "problems",
+        "processes",
+        "agreement",
+        "strangers",
+    ),
 )
 
 
