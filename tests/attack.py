@@ -2,6 +2,7 @@
 
     ./with-fenicsx python3 tests/attack.py                         # on 1, 2 and 3 ranks
     ./with-fenicsx python3 tests/attack.py --ranks 2 --only 'symmetry'
+    ./with-fenicsx python3 tests/attack.py --ranks 2 --every 4     # a sample, which CI takes
 
 An attack is *clear* (refused by an error of this package that names what is wrong), *accepted* (right, and
 its result is right), *silent* (goes through, wrongly), *raw* (an error of a layer below, or a traceback), or
@@ -37,15 +38,16 @@ def main() -> int:
         "--ranks", type=int, nargs="+", default=[1, 2, 3], metavar="N", help="numbers of ranks"
     )
     parser.add_argument("--only", default="", metavar="PATTERN", help="attacks whose topic or name matches")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="a sample: every N-th of them")
     parser.add_argument("--json", metavar="FILE", help="where to write all answers")
     parser.add_argument("--walk", type=int, nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--log", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.walk:
-        return walk(arguments.log, arguments.only, *arguments.walk)
+        return walk(arguments.log, arguments.only, arguments.every, *arguments.walk)
     answers: list[dict] = []
     for ranks in arguments.ranks:
-        answers += drive(ranks, arguments.only)
+        answers += drive(ranks, arguments.only, arguments.every)
         if arguments.json:
             Path(arguments.json).write_text("".join(json.dumps(answer) + "\n" for answer in answers))
     return report(answers)
@@ -54,24 +56,24 @@ def main() -> int:
 # --- the driver: starts the ranks, and starts them again after a hang -----------------------------------
 
 
-def drive(ranks: int, only: str) -> list[dict]:
+def drive(ranks: int, only: str, every: int) -> list[dict]:
     """Carry all attacks out on a number of ranks, those on one rank in two processes at a time."""
     begin, parts = time.monotonic(), 2 if ranks == 1 else 1
     with concurrent.futures.ThreadPoolExecutor(parts) as pool:
-        shares = pool.map(lambda part: _drive(ranks, only, part, parts), range(parts))
+        shares = pool.map(lambda part: _drive(ranks, only, every, part, parts), range(parts))
         answers = [answer for share in shares for answer in share]
     print(f"{ranks} ranks: {len(answers)} attacks in {time.monotonic() - begin:.0f} s", flush=True)
     return answers
 
 
-def _drive(ranks: int, only: str, part: int, parts: int) -> list[dict]:
+def _drive(ranks: int, only: str, every: int, part: int, parts: int) -> list[dict]:
     """Carry a part of the attacks out; after a hang or a crash go on with the next one."""
     answers: list[dict] = []
     start = part
     while True:
         with tempfile.TemporaryDirectory(prefix="attack-log-") as folder:
             log = Path(folder)
-            status, output = _start(ranks, only, start, parts, log)
+            status, output = _start(ranks, only, every, start, parts, log)
             lines = [json.loads(line) for line in (log / "answers").read_text().splitlines()]
             answers += [line for line in lines if "kind" in line]
             if status == 0 and lines and lines[-1].get("end"):
@@ -87,11 +89,12 @@ def _drive(ranks: int, only: str, part: int, parts: int) -> list[dict]:
     return answers
 
 
-def _start(ranks: int, only: str, start: int, step: int, log: Path) -> tuple[int, str]:
+def _start(ranks: int, only: str, every: int, start: int, step: int, log: Path) -> tuple[int, str]:
     (log / "answers").touch()
     launch = ["mpirun", "-n", str(ranks)] if ranks > 1 else []
     script = str(Path(__file__).resolve())
     command = [*launch, sys.executable, script, "--walk", str(start), str(step), "--only", only]
+    command += ["--every", str(every)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHER)}
     environment["OMP_NUM_THREADS"] = "1"
     with (log / "output").open("w+") as file:
@@ -147,7 +150,7 @@ def report(answers: list[dict]) -> int:
 # --- the walk: on every rank, one attack after the other -------------------------------------------------
 
 
-def walk(log: Path, only: str, start: int, step: int) -> int:
+def walk(log: Path, only: str, every: int, start: int, step: int) -> int:
     """Carry out every `step`-th attack from a number on, and write each answer down as it comes."""
     import faulthandler
     import gc
@@ -161,7 +164,8 @@ def walk(log: Path, only: str, start: int, step: int) -> int:
     agree(MPI.COMM_WORLD, None)  # ranks have met before the first attack
     comm = MPI.COMM_WORLD.Dup()  # messages of the package cannot be taken for ours
     cases = [case for case in all_cases() if comm.size in case.ranks]
-    chosen = enumerate(case for case in cases if re.search(only, f"{case.topic}: {case.name}"))
+    matching = [case for case in cases if re.search(only, f"{case.topic}: {case.name}")]
+    chosen = enumerate(matching[::every])
     gc.freeze()
     gc.disable()  # what PETSc destroys must be destroyed together
     answers = (log / "answers").open("a") if comm.rank == 0 else None

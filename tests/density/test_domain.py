@@ -88,14 +88,6 @@ def test_marker_that_is_no_bool():
         make_domain(rectangle(comm), void=lambda x: x[0])
 
 
-def test_facet_tags_are_refused():
-    mesh = rectangle(comm)
-    mesh.topology.create_entities(1)
-    none = np.empty(0, dtype=np.int32)
-    with pytest.raises(InputError, match="solid needs cell tags"):
-        make_domain(mesh, solid=(dolfinx.mesh.meshtags(mesh, 1, none, none), 1))
-
-
 @pytest.mark.parametrize("element", [("Lagrange", 1), ("DG", 1), ("DG", 0, (2,))])
 def test_space_must_be_dg0(element):
     space = dolfinx.fem.functionspace(rectangle(comm), element)

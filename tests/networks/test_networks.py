@@ -7,7 +7,6 @@ import pytest
 import torch
 from mpi4py import MPI
 
-from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.networks import (
     DeepCNN,
     FourierMLP,
@@ -211,27 +210,3 @@ def test_a_device_is_honoured_and_has_the_same_start():
     for make in IMAGE_NETWORKS:
         assert {p.device for p in make((8, 8), device=meta).parameters()} == {meta}
     assert {p.device for p in FourierMLP(2, 1.0, device=meta).parameters()} == {meta}
-
-
-@pytest.mark.parametrize(
-    "call, message",
-    [
-        (lambda: PaperCNN((8,)), r"shape(\[\d\])? must be"),
-        (lambda: LeanCNN((8, 0)), r"shape(\[\d\])? must be"),
-        (lambda: PixelLogits((8.5, 2)), r"shape(\[\d\])? must be"),
-        (lambda: PaperCNN((8, 8), resizes=(1, 2)), "one entry a stage"),
-        (lambda: PaperCNN((8, 8), channels=(8, 8, 8, 8, 2)), "one entry a stage"),
-        (lambda: PaperCNN((8, 8), resizes=(1, 2, 0, 2, 1)), "resizes must be positive integers"),
-        (lambda: PaperCNN((8, 8), kernel=4), "kernel must be odd"),
-        (lambda: LeanCNN((8, 8), activation="relu"), "activation must be one of"),
-        (lambda: LeanCNN((8, 8), output_resize=0), "output_resize must be"),
-        (lambda: PixelLogits((8, 8), torch.zeros(8)), "value must be a number or have shape"),
-        (lambda: MultiresolutionLogits((8, 8), levels=0), "levels must be at least 1"),
-        (lambda: FourierMLP(4, 1.0), "dim must be 1, 2 or 3"),
-        (lambda: FourierMLP(2, 0.0), "length_scale must be positive"),
-        (lambda: FourierMLP(2, 1.0, features=0), "features and hidden must be positive"),
-    ],
-)
-def test_bad_arguments_are_refused(call, message):
-    with pytest.raises(InputError, match=message):
-        call()
