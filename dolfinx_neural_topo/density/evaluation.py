@@ -67,7 +67,7 @@ def check_functionals(
                 f"domain must be made on the mesh of functional {name!r}, it was made on another one"
             )
         for problem in problems_of(each)[:1]:
-            shape = problem.rho.ufl_shape
+            shape = getattr(getattr(problem, "rho", None), "ufl_shape", fields)
             if shape != fields:
                 way_out = "MultiDesign, with a DensityField for each" if shape else "Design"
                 raise InputError(

@@ -1,6 +1,5 @@
 """Sums, products and powers of functionals by the chain rule, and functionals of one's own."""
 
-
 import numpy as np
 import physics_problems as problems
 import pytest
