@@ -96,6 +96,7 @@ class VolumeConstrainedSigmoid:
         """
         return self.solve(logits)[0]
 
+    @collective
     def solve(self, logits: np.ndarray) -> tuple[np.ndarray, float]:
         """Return what `apply` does, and the shift b (infinite where every cell is full). Note: Collective."""
         domain = self.domain
