@@ -180,6 +180,7 @@ def _record(problem: Problem, result: Any, built: Built | None, comm: MPI.Comm) 
         "volume": result.volume,
         "volume_fraction": problem.design.volume,
         "evaluations": result.evaluations,
+        "equivalent_evaluations": getattr(result, "equivalent_evaluations", float(result.evaluations)),
         "solves": result.solves,
         "reason": result.reason,
         "built": None if built is None else built.summary(),
@@ -222,10 +223,12 @@ def _write(
 
 
 def _describe(record: dict[str, Any], built: Built | None, folder: Path) -> str:
+    evaluations, equivalent = record["evaluations"], record["equivalent_evaluations"]
+    coarse = f" ({equivalent:.0f} when coarse ones count by their cells)" if equivalent < evaluations else ""
     lines = {
         record["objective_name"]: f"{record['objective']:.6g}",
         "volume": f"{record['volume']:.5f} of {record['volume_fraction']:g}",
-        "cost": f"{record['evaluations']} evaluations, {record['solves']} solves",
+        "cost": f"{evaluations} evaluations{coarse}, {record['solves']} solves",
         "ended": record["reason"],
     }
     if built is not None:

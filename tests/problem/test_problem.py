@@ -178,11 +178,13 @@ def test_heat_improves_and_solid_cells_stay_solid(folder):
 @pytest.mark.parametrize("method", ["oc", "simpl", "lbfgs", "adam", "multistart"])
 def test_every_method_runs(method, folder):
     budget = 60 if method == "multistart" else 3
-    record, _ = run_file(
+    record, summary = run_file(
         write(folder, SINK.replace("evaluations = 4", f'name = "{method}"\nevaluations = {budget}')),
         folder / "out",
     )
     assert record["objective"] > 0.0 and record["volume"] == pytest.approx(0.4, abs=1e-2)
+    coarse = record["equivalent_evaluations"] < record["evaluations"]
+    assert coarse == (method == "multistart") and coarse == ("coarse ones count by their cells" in summary)
 
 
 BAR = """\
