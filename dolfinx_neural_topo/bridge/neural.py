@@ -11,12 +11,12 @@ import torch
 from mpi4py import MPI
 
 from dolfinx_neural_topo._checks import real_array
-from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.bridge.objective import TopologyObjective
 from dolfinx_neural_topo.bridge.transfer import Transfer, default_transfer
 from dolfinx_neural_topo.bridge.weights import Weights, in_tiles
 from dolfinx_neural_topo.density import Design, Evaluation, MultiDesign, Persistence
-from dolfinx_neural_topo.errors import agree, collective
+from dolfinx_neural_topo.errors import ReplicationError, agree, collective
 
 
 def _weights(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
@@ -150,9 +150,21 @@ class NeuralDesign:
             problem = "network must keep its parameters, and change their values in place, it has others now"
         agree(self.comm, problem)
         output = output.to("cpu", torch.float64)
+        if self._replicated:
+            self._check_alike(output.detach().numpy())
         if self._replicated and tuple(output.shape) == transfer.shape:
             return output[transfer.tiles.part(transfer.tiles.size)]
         return output
+
+    def _check_alike(self, image: np.ndarray) -> None:
+        """Refuse an image that is another one on each rank; rounding may differ between processors."""
+        if self.comm.size == 1:
+            return
+        size = float(np.nan_to_num(np.vdot(image, image)))
+        largest, least = max_replicated(self.comm, [size, -size])
+        wrong = largest + least > 1e-3 * largest
+        problem = "network must return the same logits on all ranks; way out: no dropout, no random numbers"
+        agree(self.comm, problem if wrong else None, ReplicationError)
 
     def _pull_to_weights(self, value: torch.Tensor, *, last: bool) -> np.ndarray:
         """Gradient of a value with respect to x."""

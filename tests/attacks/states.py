@@ -237,7 +237,7 @@ def on(rho_space, equation=None):
     return dnt.StateProblem((a, plane.L), rho, bcs=plane.bcs, petsc_options_prefix="r_")
 
 
-for space in (("DG", 1), ("Lagrange", 1), ("DG", 0, (2,)), ("CR", 1)):
+for space in (("DG", 1), ("Lagrange", 1), ("DG", 1, (2,)), ("CR", 1)):
     t.refuse(f"a density in {space}", r"\brho\b", lambda s=space: on(s))
 t.refuse(
     "a density that the equation does not know", "rho", lambda: solved_with(lambda p: (without_rho(p), p.L))
