@@ -62,7 +62,7 @@ class Probing(Owner):
         values = self._rho.x.array
         held = values.copy()
         cells = original_cells(self._rho.function_space.mesh)[dg0_cells(self._rho.function_space)]
-        each = values.reshape(cells.size, -1)
+        each = values.reshape(cells.size, self._rho.function_space.dofmap.index_map_bs)
         each[:] = 0.25 + 0.75 * np.modf(0.618034 * np.add.outer(cells, 0.5 * np.arange(each.shape[1])))[0]
         try:
             self._operator.shortcut = None
