@@ -1,0 +1,54 @@
+# %% [markdown]
+# # Time to a built design
+#
+# Whole processes, from the command line to all files written: neural multi-start and its last stage, 200
+# evaluations in all on small tasks, 150 on large ones, on two ranks of one thread. Writes seconds, objective
+# and pieces of each task to `demos/results/built_seconds.json`, and prints the medians of each size.
+#
+#     ./with-fenicsx python3 demos/benchmark_built.py [TASK ...]
+
+# %%
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from dolfinx_neural_topo.study import provenance
+
+FAMILIES = {
+    64: "crane_64x64_0.3 dam_64x64_0.2 drawbridge_64x64_0.2 canyon_bridge_64x64_0.16 l_shape_0.4_64x64_0.4",
+    128: "crane_128x128_0.2 dam_128x128_0.15 drawbridge_128x128_0.15 canyon_bridge_128x128_0.12 "
+    "l_shape_0.4_128x128_0.3",
+    256: "crane_256x256_0.15 dam_256x256_0.1 drawbridge_256x256_0.1",
+}
+tasks = sys.argv[1:] or " ".join(FAMILIES.values()).split()
+records, seconds = [], defaultdict(list)
+launched = ("OMPI_COMM", "PMIX_", "PMI_", "PRTE_JOB")  # what an MPI launcher left there for this process
+environment = {name: value for name, value in os.environ.items() if not name.startswith(launched)}
+environment["OMP_NUM_THREADS"] = "1"
+for task in tasks:
+    size = task.rpartition("x")[2].partition("_")[0]
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["mpirun", "-n", "2", sys.executable, "-m", "dolfinx_neural_topo", "run", task, "--method"]
+        command += ["neural-multistart", "--buildable", "--out", folder, "--json", "--evaluations"]
+        command += ["150" if int(size) > 128 else "200"]
+        begin, load = time.perf_counter(), os.getloadavg()[0]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        took = time.perf_counter() - begin
+    built = json.loads(done.stdout.strip().splitlines()[-1])["built"]
+    seconds[size].append(took)
+    records.append({"task": task, "seconds": round(took, 1), "load_before": round(load, 1), **built})
+    print(
+        f"{task:<32} {took:6.1f} s   compliance {built['compliance']:.5g}, {built['components']} pieces",
+        flush=True,
+    )
+for size, each in seconds.items():
+    print(f"{size} x {size}: median {statistics.median(each):.1f} s of {len(each)}")
+path = Path(__file__).parent / "results" / "built_seconds.json"
+about = {"commit": provenance.commit(), "versions": provenance.versions(), "cores": os.cpu_count()}
+path.write_text(json.dumps({**about, "runs": records}, indent=1) + "\n")
