@@ -171,6 +171,11 @@ class Inputs:
         for snapshot in (self._rho, self._matrix, self._load):
             snapshot.forget()
 
+    def take_matrix(self) -> None:
+        """Remember the inputs of the matrix as those it was probed at, and let all else count as changed."""
+        self.forget()
+        self._matrix.take()
+
     @property
     def known(self) -> bool:
         """Whether a solve has finished since everything counted as changed."""

@@ -236,7 +236,8 @@ class StateProblem(Owner):
 
         Note: Collective (at the first use).
         """
-        self._probe()
+        if self._probing.look():
+            self._inputs.take_matrix()  # the first solve does not look once more
         return self._operator.symmetric
 
     @collective
@@ -281,7 +282,7 @@ class StateProblem(Owner):
     def _renew(self, change: Change) -> None:
         """Solve at the present inputs."""
         self._inputs.forget()
-        self._probe(again=bool(change & Change.MATRIX))
+        self._probing.look(again=bool(change & Change.MATRIX))
         if self.equation.linear:
             self._solve_linear(change)
         else:
@@ -317,10 +318,6 @@ class StateProblem(Owner):
         Right for a linear equation with zero Dirichlet values.
         """
         return self._load_cases.external_work()
-
-    def _probe(self, again: bool = False) -> None:
-        if self._probing.look(again):
-            self._inputs.forget()
 
     def _solve_linear(self, change: Change) -> None:
         self._load_cases.solve(change, may_vanish=self.load_may_vanish)

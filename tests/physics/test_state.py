@@ -23,6 +23,7 @@ from dolfinx_neural_topo.physics import (
     simp,
     taylor_test,
 )
+from dolfinx_neural_topo.physics.operator import Operator
 
 
 def counts(state):
@@ -45,6 +46,24 @@ def test_functionals_share_one_solve():
         J.value(rho)
         assert counts(state) == (2, 1, 2)
         J.destroy()
+
+
+def test_a_matrix_is_probed_once_until_a_constant_changes(monkeypatch):
+    probes, probe = [], Operator.probe
+    monkeypatch.setattr(Operator, "probe", lambda self: (probes.append(self), probe(self)))
+    mesh = dmesh.create_unit_square(MPI.COMM_WORLD, 4, 4)
+    rho = fem.Function(fem.functionspace(mesh, ("DG", 0)))
+    V, scale = fem.functionspace(mesh, ("Lagrange", 1)), fem.Constant(mesh, 1.0)
+    T, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    cold = fem.dirichletbc(0.0, fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0.0)), V)
+    a = scale * (1e-3 + rho) * ufl.inner(ufl.grad(T), ufl.grad(v)) * ufl.dx
+    with StateProblem((a, v * ufl.dx), rho, bcs=[cold], petsc_options_prefix="once_") as state:
+        compliance = Compliance(state)  # looks whether the form is symmetric
+        values = [compliance.value(np.full(state.num_owned_cells, density)) for density in (0.3, 0.6)]
+        assert len(probes) == 1
+        scale.value = 2.0
+        assert compliance.value() == pytest.approx(0.5 * values[1], rel=1e-9)
+        assert len(probes) == 2
 
 
 def test_a_change_on_one_rank_is_a_change_on_all():
