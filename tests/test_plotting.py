@@ -202,6 +202,18 @@ def test_field_refusals(folder):
         plotting.plot_field(folder / "a.png", scalar, density=function_on(domain, lambda x: 0 * x[0]))
 
 
+@pytest.mark.parametrize("size", [(0.3, 1.0, 4.0), (4.0, 1.0, 0.3)], ids=["tall", "wide"])
+def test_a_part_fits_into_its_picture(folder, size):
+    box = mesh.create_box(comm, [np.zeros(3), np.array(size)], [2, 2, 2], mesh.CellType.hexahedron)
+    plotting.plot_solid(folder / "part.png", function_on(box, lambda x: np.ones(x.shape[1])))
+    if comm.rank == 0:
+        dark = np.asarray(Image.open(folder / "part.png").convert("L")) < 250
+        rows, columns = (np.flatnonzero(dark.any(axis=axis)) / dark.shape[1 - axis] for axis in (1, 0))
+        for inside in (rows, columns):
+            assert inside.min() > 0.02 and inside.max() < 0.98
+        assert max(np.ptp(rows), np.ptp(columns)) > 0.7
+
+
 @pytest.mark.parametrize("kind", [mesh.CellType.hexahedron, mesh.CellType.tetrahedron])
 def test_solid_is_rendered_without_a_screen(folder, kind, monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)

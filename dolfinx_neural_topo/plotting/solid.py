@@ -15,6 +15,7 @@ from dolfinx_neural_topo.io.surface import Surface, closed_surface
 from dolfinx_neural_topo.plotting._display import off_screen
 
 _WINDOW = (1200, 900)  # pixels
+_FILLED = 0.88  # of half the picture; the title is in the rim
 
 
 @collective
@@ -60,6 +61,19 @@ def plot_solid(
     on_rank_zero(comm, action)
 
 
+def _zoom(camera: Any, points: np.ndarray) -> float:
+    """Return the factor at which points fill the picture, but for a rim."""
+    eye = np.array(camera.position)
+    ahead = np.array(camera.focal_point) - eye
+    ahead /= np.linalg.norm(ahead)
+    right = np.cross(ahead, camera.up)
+    right /= np.linalg.norm(right)
+    depth = (points - eye) @ ahead
+    high = np.abs((points - eye) @ np.cross(right, ahead)) / depth
+    wide = np.abs((points - eye) @ right) / depth * _WINDOW[1] / _WINDOW[0]
+    return float(_FILLED * np.tan(np.radians(0.5 * camera.view_angle)) / max(high.max(), wide.max()))
+
+
 def _render(
     path: Path, surface: Surface, view: Sequence[float], up: Sequence[float], title: str | None
 ) -> None:
@@ -77,7 +91,7 @@ def _render(
     if title is not None:
         plotter.add_text(title, font_size=12, color="black", position="upper_edge")
     plotter.view_vector(view, viewup=up)
-    plotter.camera.zoom(1.2)
+    plotter.camera.zoom(_zoom(plotter.camera, np.array(solid.outline().points)))
     plotter.enable_anti_aliasing("ssaa")
     path.parent.mkdir(parents=True, exist_ok=True)
     plotter.screenshot(str(path))
