@@ -92,17 +92,23 @@ def real_array(name: str, value: Any, shape: tuple[int, ...], meaning: str) -> n
     return array.astype(np.float64, copy=False)
 
 
+def not_densities(name: str, values: np.ndarray) -> str | None:
+    """Say what is wrong with values farther beyond [0, 1] than difference quotients go, or None."""
+    if not values.size or -0.1 < values.min() <= values.max() < 1.1:
+        return None
+    bad = np.count_nonzero(~((values > -0.1) & (values < 1.1)))
+    return f"{name} must lie in [0, 1], got {values.min():g} to {values.max():g}, out of it in {bad} cells"
+
+
 def densities(name: str, values: np.ndarray) -> np.ndarray:
-    """Return densities after checking that they lie in [0, 1], or as far beyond as difference quotients go.
+    """Return densities after checking that they are some.
 
     Raises:
-        InputError: Some do not.
+        InputError: `not_densities` says why not.
     """
-    if values.size and not -0.1 < values.min() <= values.max() < 1.1:
-        bad = np.count_nonzero(~((values > -0.1) & (values < 1.1)))
-        raise InputError(
-            f"{name} must lie in [0, 1], got {values.min():g} to {values.max():g}, out of it in {bad} cells"
-        )
+    problem = not_densities(name, values)
+    if problem is not None:
+        raise InputError(problem)
     return values
 
 

@@ -11,6 +11,7 @@ import ufl
 from dolfinx import fem
 from mpi4py import MPI
 
+from dolfinx_neural_topo._checks import not_densities
 from dolfinx_neural_topo._dolfinx import owned_cells
 from dolfinx_neural_topo.errors import agree, same
 from dolfinx_neural_topo.physics.chain import Copies
@@ -66,11 +67,6 @@ class Snapshot:
     def forget(self) -> None:
         """Count as changed until the next `take`."""
         self._kept = None
-
-
-def _are_densities(rho: np.ndarray) -> np.ndarray:
-    """Tell of each number whether it is a density; a little beyond [0, 1] difference quotients may go."""
-    return (rho > -0.1) & (rho < 1.1)
 
 
 class Inputs:
@@ -137,7 +133,7 @@ class Inputs:
         if given.shape != self._held.shape:
             return Change.SHAPE
         for happened, flag in (
-            (not _are_densities(given).all(), Change.NAN),
+            (not_densities("rho", given) is not None, Change.NAN),
             (self._rho.changed(), Change.RHO),
             (given is not self._held and not np.array_equal(given, self._held), Change.WRITE),
             (self._matrix.changed(), Change.MATRIX),
@@ -156,10 +152,7 @@ class Inputs:
         bad = np.count_nonzero(~np.isfinite(given))
         if bad:
             return f"rho must be finite, got NaN or infinity in {bad} cells"
-        bad = np.count_nonzero(~_are_densities(given))
-        if not bad:
-            return None
-        return f"rho must lie in [0, 1], got {given.min():g} to {given.max():g}, out of it in {bad} cells"
+        return not_densities("rho", given)
 
     def take(self) -> None:
         """Remember the inputs as those of a finished solve."""

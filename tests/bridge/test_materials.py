@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from density_cases import comm, gmsh_plate, make_domain, rectangle, taylor_orders
+from density_cases import check_against_the_whole, comm, gmsh_plate, make_domain, rectangle
 from mpi4py import MPI
 
 from dolfinx_neural_topo.bridge import NeuralDesign, SampledTransfer, TopologyObjective
@@ -54,16 +54,7 @@ NETWORKS = {
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_taylor_to_the_weights_and_the_same_on_all_ranks(kind):
     ours, theirs = (NeuralDesign(make_design(on), NETWORKS[kind](3)) for on in (comm, MPI.COMM_SELF))
-    place = np.argsort(theirs.persistence.entries)[ours.persistence.entries]
-    direction = np.random.default_rng(4).standard_normal(theirs.persistence.entries.size)
-    here, there = ours.initial() + 0.02 * direction[place], theirs.initial() + 0.02 * direction
-    a, b = ours.evaluate(here), theirs.evaluate(there)
-    assert a.value == pytest.approx(b.value, rel=1e-9)
-    scale = np.abs(b.gradient).max()
-    np.testing.assert_allclose(a.gradient, b.gradient[place], rtol=0, atol=1e-8 * scale)
-    slope = comm.allreduce(a.gradient @ direction[place])
-    value = {t: ours.evaluate(here + t * direction[place], gradient=False).value for t in (0, *STEPS)}
-    assert (taylor_orders(value.__getitem__, slope, STEPS) > 1.9).all()
+    a = check_against_the_whole(ours, theirs, STEPS)
     for field, rho, fraction in zip(ours.design.fields, a.rho, FRACTIONS, strict=True):
         assert field.volume(rho) == pytest.approx(fraction, rel=1e-10)
 

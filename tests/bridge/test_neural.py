@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 import torch
-from density_cases import Polynomial, comm, gmsh_plate, make_domain, rectangle, taylor_orders
+from density_cases import (
+    Polynomial,
+    check_against_the_whole,
+    comm,
+    gmsh_plate,
+    make_domain,
+    rectangle,
+    taylor_orders,
+)
 from mpi4py import MPI
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -246,18 +254,7 @@ def test_a_network_in_tiles_designs_as_the_whole_one_does(make):
     task = mbb_beam(23, 7, volume_fraction=0.5)
     (built, ours), (alone, theirs) = (tiled(make, task, on) for on in (comm, MPI.COMM_SELF))
     with built, alone:
-        place = np.argsort(theirs.persistence.entries)[ours.persistence.entries]
-        assert comm.allreduce(place.size) == theirs.persistence.entries.size
-        np.testing.assert_array_equal(ours.initial(), theirs.initial()[place])
-        direction = np.random.default_rng(4).standard_normal(theirs.persistence.entries.size)
-        here, there = ours.initial() + 0.02 * direction[place], theirs.initial() + 0.02 * direction
-        a, b = ours.evaluate(here), theirs.evaluate(there)
-        assert a.value == pytest.approx(b.value, rel=1e-9)
-        scale = np.abs(b.gradient).max()
-        np.testing.assert_allclose(a.gradient, b.gradient[place], rtol=0, atol=1e-8 * scale)
-        slope = comm.allreduce(a.gradient @ direction[place])
-        value = {t: ours.evaluate(here + t * direction[place], gradient=False).value for t in (0, *STEPS)}
-        assert (taylor_orders(value.__getitem__, slope, STEPS) > 1.9).all()
+        check_against_the_whole(ours, theirs, STEPS)
 
 
 class Largest(TorchDispatchMode):
