@@ -174,8 +174,9 @@ def _lock(file: IO[bytes], patience: float) -> None:
             time.sleep(0.1)
 
 
-def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
-    """Read an .npz file: arrays of numbers, never a pickle, and no more than the file may hold.
+@contextmanager
+def array_file(path: Path, most: int) -> Iterator[ArrayFile]:
+    """Open an .npz file: arrays of numbers, never a pickle, and no more than the file may hold.
 
     Args:
         path: File.
@@ -189,25 +190,59 @@ def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
         raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
     try:
         with zipfile.ZipFile(path) as archive:
-            return {
-                info.filename.removesuffix(".npy"): _array(archive, info, most) for info in archive.infolist()
-            }
+            yield ArrayFile(archive, most)
     except OSError:
         raise
     except Exception as error:  # whatever a damaged file makes the libraries raise
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> np.ndarray:
-    if info.file_size > most + 2**16:  # the header comes on top
-        raise ValueError(f"{info.filename} claims {info.file_size} bytes")
-    with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, _, dtype = headers[version](file)
-    if dtype.hasobject or math.prod(shape) * dtype.itemsize > info.file_size:
-        raise ValueError(f"{info.filename} is no array of numbers, or claims more than there is")
-    with archive.open(info) as file:
-        array = np.lib.format.read_array(file, allow_pickle=False)
-        file.read()  # to the end, where the sum is checked
-        return array
+class ArrayFile:
+    """The arrays of an open .npz file.
+
+    Attributes:
+        names: Their names.
+
+    Args:
+        archive: The file.
+        most: Bytes up to which an array is believed to be that large.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, most: int):
+        self._archive, self._most = archive, most
+        self._infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        self.names = set(self._infos)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Read an array."""
+        if name not in self.names:
+            raise ValueError(f"no array {name!r}")
+        archive, info = self._archive, self._infos[name]
+        if info.file_size > self._most + 2**16:  # the header comes on top
+            raise ValueError(f"{info.filename} claims {info.file_size} bytes")
+        with archive.open(info) as file:
+            version = np.lib.format.read_magic(file)
+            headers = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }
+            shape, _, dtype = headers[version](file)
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize > info.file_size:
+            raise ValueError(f"{info.filename} is no array of numbers, or claims more than there is")
+        with archive.open(info) as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+            file.read()  # to the end, where the sum is checked
+            return array
+
+
+def write_arrays(archive: zipfile.ZipFile, arrays: dict[str, np.ndarray]) -> None:
+    """Add arrays to an open .npz file, not compressed.
+
+    Raises:
+        TypeError: One of them holds objects, which only a pickle could keep.
+    """
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"entry {name!r} is no array of numbers")
+        with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array(file, array, allow_pickle=False)

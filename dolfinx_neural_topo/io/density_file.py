@@ -10,7 +10,7 @@ from dolfinx.mesh import Mesh
 from scipy.spatial import cKDTree
 
 from dolfinx_neural_topo._dolfinx import geometry_nodes
-from dolfinx_neural_topo._files import as_path, in_a_sentence, read_arrays, replacing
+from dolfinx_neural_topo._files import array_file, as_path, in_a_sentence, replacing
 from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.io._ranks import gather_rows, on_rank_zero
 from dolfinx_neural_topo.io.gather import function_of_cells, values_by_cell
@@ -90,16 +90,12 @@ def _look_up(path: Path, wanted: np.ndarray | None) -> np.ndarray:
     """Return the stored values of the cells at the wanted midpoints, on rank 0."""
     assert wanted is not None
     try:
-        arrays = read_arrays(path, most=max(_LARGEST, path.stat().st_size))
-        values, midpoints = arrays["density"], arrays["midpoints"]
+        with array_file(path, most=max(_LARGEST, path.stat().st_size)) as arrays:
+            values, midpoints = arrays["density"], arrays["midpoints"]
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
         raise InputError(f"path must be a file that write_density wrote, got {path}: {error}") from error
-    except KeyError as error:
-        raise InputError(
-            f"path must be a file that write_density wrote, got {path}: no array {error}"
-        ) from None
     if values.ndim != 1 or midpoints.shape != (len(values), 3) or {values.dtype, midpoints.dtype} != {_FLOAT}:
         raise InputError(
             f"{path} holds arrays of shapes {values.shape} and {midpoints.shape}, of {values.dtype} and "

@@ -2,12 +2,18 @@
 
 A checkpoint is an `.npz` of plain arrays with one more entry, `meta`, the JSON text of everything else. It is
 written to a temporary file, synchronized and renamed; the one before is kept as `NAME.previous.npz`.
+
+Vectors that are distributed are stored in canonical order, by chunks of a fixed length: `x`, `x/1`, `x/2`.
+Every rank writes and reads chunks of its own: no rank holds a whole vector, and any number of ranks goes on.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,13 +22,14 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from dolfinx_neural_topo._files import exclusive, read_arrays, replacing
-from dolfinx_neural_topo.errors import CheckpointError, together
+from dolfinx_neural_topo._files import ArrayFile, array_file, exclusive, replacing, write_arrays
+from dolfinx_neural_topo.errors import CheckpointError, attempt, together
+from dolfinx_neural_topo.optimize import ordering
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
 
 FORMAT = "dolfinx_neural_topo checkpoint"
-VERSION = 3
+VERSION = 4
 
 Snapshot = dict[str, dict[str, Any]]
 Layout = Callable[[str, str], CanonicalOrder | None]
@@ -56,28 +63,75 @@ def held(comm: MPI.Comm, path: Path | None) -> Iterator[None]:
         yield
 
 
-def write_file(path: Path, meta: dict[str, Any], arrays: dict[str, Array]) -> None:
+def write_file(
+    path: Path,
+    meta: dict[str, Any],
+    arrays: dict[str, Array],
+    parts: dict[str, Array] | None = None,
+    comm: MPI.Comm = MPI.COMM_SELF,
+) -> None:
     """Write a checkpoint such that at any moment `path` or its predecessor is whole.
 
     Args:
         path: File to replace.
         meta: JSON-able values.
-        arrays: Arrays of numbers.
+        arrays: Arrays of numbers, the same on all ranks.
+        parts: Further arrays, which this rank alone has.
+        comm: Communicator.
 
     Raises:
-        OSError: If the file cannot be written; the files that are there are untouched then.
+        OSError: On all ranks, if the file cannot be written; the files that are there are untouched then.
+
+    Note: Collective.
     """
     text = json.dumps({"format": FORMAT, "version": VERSION, **meta}, default=lambda number: number.item())
     entries = {"meta": np.frombuffer(text.encode(), dtype=np.uint8), **arrays}
-    for name, array in entries.items():
-        if array.dtype.hasobject:
-            raise TypeError(f"checkpoint entry {name!r} is no array of numbers")
-    with replacing(path, keep=previous(path)) as file:
-        np.savez(file, **entries)  # type: ignore[arg-type]
+    with ExitStack() as stack:
+
+        def begin() -> tuple[zipfile.ZipFile, str, bytes]:
+            """Open the file on rank 0, and write what it has; pack on the others."""
+            if comm.rank == 0:
+                file = stack.enter_context(replacing(path, keep=previous(path)))
+                archive = stack.enter_context(zipfile.ZipFile(file, "w"))
+                write_arrays(archive, entries | (parts or {}))
+                file.flush()
+                return archive, file.name, b""
+            packed = io.BytesIO()
+            archive = stack.enter_context(zipfile.ZipFile(packed, "w"))
+            write_arrays(archive, parts or {})
+            return archive, "", packed.getvalue()
+
+        archive, name, packed = together(comm, begin, "a checkpoint")
+        name = comm.bcast(name, root=0)
+        sizes = comm.allgather(len(packed) if comm.rank else archive.start_dir)
+        begins = sum(sizes[: comm.rank])
+
+        def append() -> None:
+            if packed:
+                with Path(name).open("r+b") as file:
+                    file.seek(begins)
+                    file.write(packed)
+                    file.flush()
+                    os.fsync(file.fileno())
+            for info in archive.infolist():
+                info.header_offset += begins
+
+        together(comm, append, "a checkpoint")
+        contents = comm.gather(archive.infolist(), root=0)
+
+        def finish() -> None:
+            """Write the table of contents, and put the file into its place."""
+            if contents is not None:
+                archive.infolist()[:] = [info for each in contents for info in each]
+                archive.start_dir = sum(sizes)
+                stack.close()
+
+        together(comm, finish, "a checkpoint")
 
 
-def read_file(path: Path, fingerprint: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Read and check a checkpoint.
+@contextmanager
+def opened(path: Path, fingerprint: dict[str, Any]) -> Iterator[tuple[dict[str, Any], ArrayFile]]:
+    """Open and check a checkpoint.
 
     Args:
         path: File.
@@ -90,24 +144,38 @@ def read_file(path: Path, fingerprint: dict[str, Any]) -> tuple[dict[str, Any], 
         CheckpointError: If it is no checkpoint, damaged, of another version or of another problem.
     """
     try:
-        arrays = read_arrays(path, most=path.stat().st_size)  # they are not compressed
-        meta = json.loads(arrays.pop("meta").tobytes())
-        form, version = meta["format"], meta["version"]
-        there, values = dict(meta["fingerprint"]), dict(meta["values"])
-        if not all(isinstance(section, dict) for section in values.values()):
-            raise TypeError("a section is no table")
+        with array_file(path, most=path.stat().st_size) as arrays:  # they are not compressed
+            meta = json.loads(arrays["meta"].tobytes())
+            arrays.names.remove("meta")
+            form, version = meta["format"], meta["version"]
+            there, values = dict(meta["fingerprint"]), dict(meta["values"])
+            if not all(isinstance(section, dict) for section in values.values()):
+                raise TypeError("a section is no table")
+            if form != FORMAT or version != VERSION:
+                raise CheckpointError(
+                    f"{path} is a {form!r} of version {version}, expected {FORMAT!r} of version {VERSION}"
+                )
+            for name, here in fingerprint.items():
+                if there.get(name) != here:
+                    raise CheckpointError(
+                        f"{path} belongs to another run: {name} is {there.get(name)} there and {here} here"
+                    )
+            yield values, arrays
+    except CheckpointError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path} is truncated, damaged or no checkpoint: {error}") from error
-    if form != FORMAT or version != VERSION:
-        raise CheckpointError(
-            f"{path} is a {form!r} of version {version}, expected {FORMAT!r} of version {VERSION}"
-        )
-    for name, here in fingerprint.items():
-        if there.get(name) != here:
-            raise CheckpointError(
-                f"{path} belongs to another run: {name} is {there.get(name)} there and {here} here"
-            )
-    return values, arrays
+
+
+def read_file(path: Path, fingerprint: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Read a checkpoint that one rank wrote; see `opened`."""
+    with opened(path, fingerprint) as (values, arrays):
+        return values, {name: arrays[name] for name in arrays.names}
+
+
+def _of_chunk(key: str, k: int) -> str:
+    """Return the name of a chunk of an array."""
+    return f"{key}/{k}" if k else key
 
 
 class Checkpoint:
@@ -138,28 +206,29 @@ class Checkpoint:
 
         Note: Collective.
         """
-        arrays: dict[str, Array] = {}
         values: dict[str, dict[str, Any]] = {}
+        arrays: dict[str, Array] = {}
+        parts: dict[str, Array] = {}
         for section, entries in snapshot.items():
             values[section] = {}
             for name, value in entries.items():
+                key, order = f"{section}/{name}", self._layout(section, name)
                 if not isinstance(value, np.ndarray):
                     values[section][name] = value
-                    continue
-                order = self._layout(section, name)
-                whole = value if order is None else order.gather(value)
-                if whole is not None:
-                    arrays[f"{section}/{name}"] = whole
-        problem = None
-        if self._comm.rank == 0:
-            try:
-                write_file(self.path, {"fingerprint": self._fingerprint, "values": values}, arrays)
-            except OSError as error:
-                problem = f"The checkpoint {self.path} could not be written: {error.strerror or error}."
-                if self.path.exists():
-                    problem += " The one before is intact."
-        problem = self._comm.bcast(problem, root=0)
-        if problem is not None:
+                elif order is None:
+                    arrays[key] = value
+                else:
+                    parts |= {_of_chunk(key, k): chunk for k, chunk in order.split(value).items()}
+        meta = {"fingerprint": self._fingerprint, "values": values}
+        _, error = attempt(
+            self._comm, lambda: write_file(self.path, meta, arrays, parts, self._comm), OSError
+        )
+        if error is not None:
+            problem = (
+                f"The checkpoint {self.path} could not be written: {getattr(error, 'strerror', '') or error}."
+            )
+            if self._comm.bcast(self.path.exists(), root=0):
+                problem += " The one before is intact."
             raise CheckpointError(problem)
 
     def read(self, use: Callable[[Snapshot], str | None]) -> Snapshot | None:
@@ -198,35 +267,71 @@ class Checkpoint:
             raise CheckpointError("; ".join(problems) + ". Remove it or give another path to start anew.")
         return None
 
-    def _check_arrays(self, path: Path, values: Snapshot, arrays: dict[str, Array]) -> None:
-        """Refuse arrays that have no place, or not the length of what is distributed."""
-        for key, array in arrays.items():
-            section, _, name = key.partition("/")
-            if section not in values or not name:
-                raise CheckpointError(f"{path} is incomplete: there is no section for its array {key!r}")
-            order = self._layout(section, name)
-            if order is not None and array.shape[-1:] != (order.size,):
-                raise CheckpointError(
-                    f"{path} belongs to another run: {key} has {array.shape} numbers, expected {order.size}"
-                )
+    def _order(self, key: str) -> CanonicalOrder:
+        """Return the order of an array that is distributed."""
+        order = self._layout(*key.split("/"))
+        assert order is not None
+        return order
 
     def _read(self, path: Path) -> Snapshot:
-        """Read one file on rank 0 and give each rank its part."""
-        values: Snapshot | None = None
-        arrays: dict[str, Array] = {}
-        problem = None
-        if self._comm.rank == 0:
+        """Read what all ranks share on rank 0, and on each rank its chunks."""
+        comm = self._comm
+        head, error = attempt(comm, lambda: self._head(path) if comm.rank == 0 else None, CheckpointError)
+        if error is not None:
+            raise error
+        values, arrays, keys = comm.bcast(head, root=0)
+        for key, array in arrays.items():
+            section, name = key.split("/")
+            values[section][name] = array
+        mine, error = attempt(comm, lambda: self._chunks(path, keys), CheckpointError)
+        if error is not None or mine is None:
+            raise error or CheckpointError(str(path))
+        for key in keys:
+            section, name = key.split("/")
             try:
-                values, arrays = read_file(path, self._fingerprint)
-                self._check_arrays(path, values, arrays)
-            except CheckpointError as error:
-                values, problem = None, str(error)
-        values, names, problem = self._comm.bcast((values, sorted(arrays), problem), root=0)
-        if values is None:
-            raise CheckpointError(problem)
-        for key in names:
-            section, name = key.split("/", 1)
-            order = self._layout(section, name)
-            whole = arrays.get(key)
-            values[section][name] = self._comm.bcast(whole, root=0) if order is None else order.scatter(whole)
+                values[section][name] = self._order(key).join(mine[key])
+            except ValueError as error:  # on all ranks
+                raise CheckpointError(f"{path} is truncated, damaged or no checkpoint: {error}") from error
         return values
+
+    def _head(self, path: Path) -> tuple[Snapshot, dict[str, Array], list[str]]:
+        """Return values, the arrays that all ranks have, and the names of those that are distributed."""
+        whole: dict[str, Array] = {}
+        found: dict[str, set[str]] = {}
+        with opened(path, self._fingerprint) as (values, arrays):
+            for key in arrays.names:
+                section, name, *chunk = key.split("/")
+                if section not in values:
+                    raise CheckpointError(f"{path} is incomplete: there is no section for its array {key!r}")
+                if self._layout(section, name) is not None:
+                    found.setdefault(f"{section}/{name}", set()).add(key)
+                elif chunk:
+                    raise ValueError(f"what is {key}?")
+                else:
+                    whole[key] = arrays[key]
+        for key, names in found.items():
+            order = self._order(key)
+            if names != {_of_chunk(key, k) for k in range(order.num_chunks)}:
+                chunks = f"{order.num_chunks} chunks of {ordering.CHUNK}"
+                raise CheckpointError(f"{path} belongs to another run: {key} is not in {chunks}")
+        return values, whole, sorted(found)
+
+    def _chunks(self, path: Path, keys: list[str]) -> dict[str, dict[int, Array]]:
+        """Read the chunks of this rank."""
+        mine: dict[str, dict[int, Array]] = {key: {} for key in keys}
+        orders = {key: self._order(key) for key in keys}
+        if not any(order.chunks for order in orders.values()):
+            return mine
+        with opened(path, self._fingerprint) as (_, arrays):
+            for key, order in orders.items():
+                for k in order.chunks:
+                    array = arrays[_of_chunk(key, k)]
+                    if array.shape[-1:] != (order.chunk_size(k),):
+                        raise CheckpointError(
+                            f"{path} belongs to another run: {key} has {array.shape} numbers, "
+                            f"expected {order.chunk_size(k)}"
+                        )
+                    if array.dtype.kind not in "biuf" or not array.dtype.isnative:
+                        raise ValueError(f"{key} holds {array.dtype}")
+                    mine[key][k] = array
+        return mine

@@ -32,6 +32,7 @@ from dolfinx_neural_topo.optimize import (
     SciPyLBFGSB,
     SiMPL,
     minimize,
+    ordering,
 )
 from dolfinx_neural_topo.optimize.checkpoint import previous, read_file, write_file
 from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
@@ -101,7 +102,8 @@ def test_resumed_on_as_many_ranks_bit_for_bit(method, variables, folder):
 @pytest.mark.ranks
 @pytest.mark.parametrize(("method", "variables"), CASES, ids=NAMES)
 @pytest.mark.parametrize("direction", ["one to all", "all to one"])
-def test_resumed_on_another_number_of_ranks(method, variables, direction, folder):
+def test_resumed_on_another_number_of_ranks(method, variables, direction, folder, monkeypatch):
+    monkeypatch.setattr(ordering, "CHUNK", 5)  # several chunks a rank
     first, second = (MPI.COMM_SELF, comm) if direction == "one to all" else (comm, MPI.COMM_SELF)
     whole = minimize(variables(comm=first), method(), evaluations=13)
     own = folder / f"{comm.rank if first is MPI.COMM_SELF else 0}.npz"
@@ -409,8 +411,10 @@ def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint_before(full_at, resu
     def no_space(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    monkeypatch.setattr(ordering, "CHUNK", 8)
+
     def fill(step):
-        if step.number == full_at and comm.rank == 0:
+        if step.number == full_at and comm.rank == comm.size - 1:  # any rank writes, and may find no place
             monkeypatch.setattr(os, "fsync", no_space)
 
     result = minimize(Bars(), OC(), evaluations=50, checkpoint=path, checkpoint_every=3, callbacks=[fill])
@@ -422,6 +426,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint_before(full_at, resu
     comm.barrier()
     assert len(list(folder.iterdir())) == (0 if resumes_at == 0 else 2 if resumes_at > 3 else 1)
     monkeypatch.undo()
+    monkeypatch.setattr(ordering, "CHUNK", 8)
     resumed, warning = _resume(path)
     assert warning == "" and not resumed.unsaved
     assert resumed.history.objective[: resumes_at + 3] == result.history.objective
@@ -487,18 +492,70 @@ def test_files_hold_arrays_and_json_without_pickle(tmp_path):
 
 
 @pytest.mark.ranks
-def test_canonical_order_gathers_and_gives_back():
+@pytest.mark.parametrize("chunk", [2, 3, 64])
+def test_canonical_order_gathers_and_gives_back(chunk, monkeypatch):
+    monkeypatch.setattr(ordering, "CHUNK", chunk)
     n = 11
     index = np.arange(n)[comm.rank :: comm.size][::-1]
-    order = CanonicalOrder(comm, 10 * index)  # numbers need not be contiguous
+    order = CanonicalOrder(comm, 10 * index - 50)  # numbers need not be contiguous, nor positive
     assert order.size == n
     rows = np.array([index, index**2])
     whole = order.gather(rows)
     assert (whole is None) == (comm.rank > 0)
     if whole is not None:
         assert np.array_equal(whole, [np.arange(n), np.arange(n) ** 2])
-    assert np.array_equal(order.scatter(whole), rows)
+    chunks = order.split(rows)
+    assert all(np.array_equal(chunks[k][0], np.arange(n)[k * chunk :][:chunk]) for k in order.chunks)
+    assert comm.allreduce(sum(part.shape[1] for part in chunks.values())) == n
+    assert len(chunks) <= -(-order.num_chunks // comm.size)  # no rank holds much more than its share
+    assert np.array_equal(order.join(chunks), rows)
+    for dtype in (np.float64, np.float32, np.int64, bool):
+        assert order.allgather(index.astype(dtype)).dtype == dtype
     assert np.array_equal(order.allgather(index.astype(float)), np.arange(n))
     assert np.array_equal(order.local(np.arange(n)), index)
+    if order.num_chunks > 1:
+        with pytest.raises(ValueError, match="the chunks of one vector are of 2 kinds"):
+            order.join({k: part.astype(np.int32 if k else float) for k, part in order.split(index).items()})
     with pytest.raises(InputError, match="every number once"):
         CanonicalOrder(comm, np.zeros(2, dtype=np.int64))
+
+
+def _without_a_chunk(path, key="last/x/1", new=None):
+    with np.load(path) as file:
+        entries = dict(file)
+    del entries[key]
+    np.savez(path, **entries, **(new or {}))
+
+
+CHUNK_DAMAGES = {
+    "without a chunk": (_without_a_chunk, "last/x is not in 5 chunks of 8"),
+    "another chunk": (
+        lambda path: _without_a_chunk(path, new={"last/x/9": np.ones(8)}),
+        "last/x is not in 5 chunks of 8",
+    ),
+    "a short one": (
+        lambda path: _without_a_chunk(path, new={"last/x/1": np.ones(7)}),
+        "(7,) numbers, expected 8",
+    ),
+    "texts": (lambda path: _without_a_chunk(path, new={"last/x/1": np.array(["a"] * 8)}), "last/x holds <U1"),
+    "one of another kind": (
+        lambda path: _without_a_chunk(path, new={"last/x/1": np.ones(8, np.float32)}),
+        "the chunks of one vector are of 2 kinds",
+    ),
+}
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("damage", CHUNK_DAMAGES)
+def test_a_checkpoint_of_several_chunks_is_checked_on_the_rank_that_reads_them(damage, folder, monkeypatch):
+    monkeypatch.setattr(ordering, "CHUNK", 8)
+    path = _two_checkpoints(folder)
+    spoil, words = CHUNK_DAMAGES[damage]
+    if comm.rank == 0:
+        with np.load(path) as file:  # one file of plain arrays, whoever wrote them
+            assert [len(file[f"last/x/{k}" if k else "last/x"]) for k in range(5)] == [8] * 5
+        spoil(path)
+    comm.barrier()
+    result, warning = _resume(path)
+    assert str(path) in warning and words in warning and f"going on from {previous(path)}" in warning
+    assert result.history.objective == minimize(Bars(), OC(), evaluations=10).history.objective
