@@ -15,7 +15,7 @@ from dolfinx_neural_topo._dolfinx import assemble_matrix, create_matrix
 from dolfinx_neural_topo._petsc import Owner, Unread
 from dolfinx_neural_topo.errors import SolverError
 from dolfinx_neural_topo.physics import nullspace
-from dolfinx_neural_topo.physics.box_assembly import BoxAssembly
+from dolfinx_neural_topo.physics.factor_assembly import FactorAssembly
 from dolfinx_neural_topo.physics.linear_solver import ACCEPTED, LinearSolver
 from dolfinx_neural_topo.physics.periodic import Periodicity
 from dolfinx_neural_topo.physics.solvers import Traits, choose
@@ -72,7 +72,7 @@ class Operator(Owner):
         self.A: PETSc.Mat = self._new_matrix()
         self.traits: Traits | None = None
         self.rtol: float | None = None
-        self.shortcut: BoxAssembly | None = None
+        self.shortcut: FactorAssembly | None = None
         self._solver: LinearSolver | None = None
         self._set_ups_before = 0
 

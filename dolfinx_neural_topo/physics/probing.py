@@ -10,7 +10,7 @@ from dolfinx import fem
 
 from dolfinx_neural_topo._dolfinx import dg0_cells, original_cells
 from dolfinx_neural_topo._petsc import Owner
-from dolfinx_neural_topo.physics.box_assembly import BoxAssembly, is_worth_while
+from dolfinx_neural_topo.physics.factor_assembly import FactorAssembly, faster_assembly
 from dolfinx_neural_topo.physics.forms import Equation
 from dolfinx_neural_topo.physics.operator import Operator
 
@@ -31,7 +31,7 @@ class Probing(Owner):
         compile: What compiles UFL forms.
 
     Attributes:
-        box_assembly: The faster way, once one has been tried, or None.
+        shortcut: The faster way, once one has been tried, or None.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Probing(Owner):
         super().__init__()
         self._operator, self._equation, self._a = operator, equation, a
         self._rho, self._bcs, self._compile = rho, bcs, compile
-        self.box_assembly: BoxAssembly | None = None
+        self.shortcut: FactorAssembly | None = None
 
     def look(self, again: bool = False) -> bool:
         """Look at the matrix where that has not been done yet; return whether it was.
@@ -76,7 +76,7 @@ class Probing(Owner):
 
     def _find_shortcut(self) -> None:
         a = self._equation.a
-        if self.box_assembly is None and is_worth_while(a):
-            self.box_assembly = self.own(BoxAssembly(a, self._a, self._bcs, self._rho, self._compile))
-        if self.box_assembly is not None and self.box_assembly.learn(self._operator.A):
-            self._operator.shortcut = self.box_assembly
+        if self.shortcut is None and (kind := faster_assembly(a)) is not None:
+            self.shortcut = self.own(kind(a, self._a, self._bcs, self._rho, self._compile))
+        if self.shortcut is not None and self.shortcut.learn(self._operator.A):
+            self._operator.shortcut = self.shortcut

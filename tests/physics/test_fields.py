@@ -148,7 +148,7 @@ def test_serial_equals_parallel():
 
 
 def test_a_box_in_three_dimensions_is_assembled_by_dolfinx(monkeypatch):
-    monkeypatch.setattr("dolfinx_neural_topo.physics.box_assembly.SMALLEST", 1)
+    monkeypatch.setattr("dolfinx_neural_topo.physics.factor_assembly.SMALLEST", {3: 1})
     domain = problems.box("hexahedron")
     V, rho = problems.vector_space(domain), fields(domain)
     equation = elasticity.bilinear_form(V, modulus(rho)), problems.traction(V, [0.0, -1.0, 0.0])
