@@ -1,7 +1,7 @@
 """Faster ways to assemble forms that are, on each cell, a number times a matrix that never changes.
 
-Whether a form is of that kind is found out by trying: element matrices are measured, and what comes of them is
-compared with what DOLFINx assembles. Any other form is assembled by DOLFINx as ever.
+Whether a form is of that kind is found out by trying: element matrices are measured, and what comes of them
+is compared with what DOLFINx assembles. Any other form is assembled by DOLFINx as ever.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dolfinx_neural_topo._dolfinx import assemble_matrix, dg0_cells
 from dolfinx_neural_topo._petsc import Owner, csr_values
 from dolfinx_neural_topo.physics._boxes import find_box
 from dolfinx_neural_topo.physics._stencil import StencilAssembly
+from dolfinx_neural_topo.physics.nullspace import is_mixed
 
 SAME = 1e-12  # relative difference to DOLFINx's matrix up to which the faster one is exact to rounding
 
@@ -39,7 +40,8 @@ def faster_assembly(a: ufl.Form) -> type[FactorAssembly] | None:
         return None
     if dim == 3:
         return None if find_box(V) is None else BoxAssembly
-    return CellAssembly if V.mesh.comm.size == 1 else None
+    points = V.ufl_element().family_name == "P" and not is_mixed(V)
+    return CellAssembly if points and V.mesh.geometry.dim == 2 and V.mesh.comm.size == 1 else None
 
 
 class FactorAssembly(Owner):
