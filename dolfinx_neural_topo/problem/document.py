@@ -94,11 +94,13 @@ class Table:
 
     @contextmanager
     def at(self, name: str) -> Iterator[None]:
-        """Name the line of a key in what is raised inside, the same on all ranks as that is."""
+        """Name the line of a key in what is raised inside and names none, the same on all ranks as that is."""
         try:
             yield
         except (InputError, FileNotFoundError) as error:
             said = str(error)
+            if said.startswith(f"{self.document.path}, line"):  # a key that is nearer to what is wrong
+                raise
             raise self.error(name, said if not name or name in said else f"{name}: {said}") from error
 
     def number(self, name: str, default: Any = _REQUIRED, *, above: float = -math.inf, to: float = math.inf):

@@ -7,6 +7,7 @@ from typing import Any
 
 from dolfinx_neural_topo.density import CellGrid, Design
 from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.io import TaggedMesh
 from dolfinx_neural_topo.optimize import (
     LBFGS,
     MMA,
@@ -32,17 +33,10 @@ def optimize(problem: Problem, design: Design, folder: Path, progress: bool | No
     """
     name, evaluations, table = problem.method.name, problem.method.evaluations, problem.method.table
     checkpoint = folder / "checkpoint"
-    with table.at("evaluations" if name == "multistart" else "name"):
-        if name == "multistart":
-            return minimize_multistart(
-                design,
-                lambda where: objective(problem, state_problem(problem, where)),
-                meshes=None if problem.mesh.box else lambda comm: regions(problem, comm),
-                budget=evaluations,
-                seed=problem.method.seed,
-                checkpoint=checkpoint,
-                progress=progress,
-            )
+
+    if name == "multistart":
+        return _multistart(problem, design, checkpoint, progress)
+    with table.at("name"):
         variables: Any = design
         optimizer: Any = {"mma": MMA, "oc": OC, "simpl": SiMPL, "lbfgs": LBFGS, "adam": Adam}[name]()
         if name in ("lbfgs", "adam"):
@@ -51,6 +45,34 @@ def optimize(problem: Problem, design: Design, folder: Path, progress: bool | No
         return minimize(
             variables, optimizer, evaluations=evaluations, checkpoint=checkpoint, progress=progress
         )
+
+
+def _multistart(problem: Problem, design: Design, checkpoint: Path, progress: bool | None) -> Any:
+    """Return what multi-start finds; what is wrong with coarser meshes has their line. Note: Collective."""
+    method, mesh = problem.method, problem.mesh
+
+    def on(coarse: TaggedMesh) -> Any:
+        try:
+            return objective(problem, state_problem(problem, coarse))
+        except InputError as error:
+            raise InputError(f"meshes: one does not suit the problem: {error}") from error
+
+    try:
+        return minimize_multistart(
+            design,
+            on,
+            meshes=None if mesh.box else lambda comm: regions(problem, comm),
+            budget=method.evaluations,
+            seed=method.seed,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+    except InputError as error:
+        table, name = (
+            (mesh.table, "coarser") if str(error).startswith("meshes") else (method.table, "evaluations")
+        )
+        with table.at(name):
+            raise
 
 
 def _neural(problem: Problem, design: Design) -> Any:

@@ -254,6 +254,36 @@ def test_multistart_on_mesh_files_has_their_groups(folder):
     assert (folder / "out" / "coarse.msh").is_file()
 
 
+@pytest.mark.parametrize(
+    ("coarser", "words"),
+    [
+        ("heat_sink.msh", "meshes must return meshes of the same region"),
+        ("nameless.msh", "meshes: one does not suit the problem: .* no facets in a group named 'eye'"),
+        ("larger.msh", "meshes must return meshes of the same region"),
+    ],
+)
+def test_a_coarser_mesh_that_does_not_suit_is_named_with_its_line(coarser, words, folder):
+    if comm.rank == 0:
+        for name in ("hook.msh", "heat_sink.msh"):
+            shutil.copy(MESHES / name, folder)
+        import gmsh
+
+        gmsh.initialize()
+        gmsh.option.setNumber("General.Terminal", 0)
+        gmsh.open(str(MESHES / "hook.msh"))
+        gmsh.option.setNumber("Mesh.ScalingFactor", 1000.0)
+        gmsh.write(str(folder / "larger.msh"))
+        gmsh.option.setNumber("Mesh.ScalingFactor", 1.0)
+        gmsh.model.removePhysicalName("eye")
+        gmsh.write(str(folder / "nameless.msh"))
+        gmsh.finalize()
+    comm.barrier()
+    text = (MESHES / "hook.toml").read_text().replace('"hook.msh"', f'"hook.msh"\ncoarser = ["{coarser}"]')
+    text = text.replace('"mma"\nevaluations = 60', '"multistart"\nevaluations = 130')
+    with pytest.raises(InputError, match=rf"line 9: (coarser: )?{words}"):
+        run_file(write(folder, text), folder / "out")
+
+
 PART = """\
 equation = "elasticity"
 [mesh]

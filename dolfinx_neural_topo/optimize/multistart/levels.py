@@ -20,7 +20,7 @@ from dolfinx_neural_topo.density import (
     PMeanPooling,
     PooledFunctional,
 )
-from dolfinx_neural_topo.density.domain import canonical_index
+from dolfinx_neural_topo.density.domain import bounding_box, canonical_index
 from dolfinx_neural_topo.density.multi import require_one_density
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.errors.kinds import shown
@@ -35,6 +35,10 @@ Meshes = Callable[[MPI.Comm], Sequence[Any]]
 
 FACTORS = (2, 4, 8)
 """How much wider the cells of the coarser levels of a structured grid are, where its size allows."""
+
+
+REGION = 0.1
+"""How far the bounding box of a coarser mesh may be from that of the fine one, relative to its extent."""
 
 
 class Levels:
@@ -205,7 +209,9 @@ class Levels:
                     f"meshes must return the mesh of the design first, of {domain.num_global_cells} "
                     f"cells, got one of {there}"
                 )
-            yield from coarser
+            for mesh in coarser:
+                self._check_region(mesh)
+                yield mesh
             return
         assert self._grid is not None
         for factor in FACTORS:
@@ -213,6 +219,17 @@ class Levels:
             if mesh is None:
                 return
             yield mesh
+
+    def _check_region(self, coarser: Any) -> None:
+        """Refuse a mesh of another region or in another unit of length, but not a coarser boundary."""
+        fine, coarse = self._designs[0].domain.mesh, _mesh(coarser)
+        here, there = (np.array(bounding_box(each.comm, each.geometry.x)) for each in (fine, coarse))
+        if np.abs(there - here).max() > REGION * np.ptp(here, axis=0).max():
+            reach = [f"{box[0].tolist()} to {box[1].tolist()}" for box in (here, there)]
+            raise InputError(
+                "meshes must return meshes of the same region: that of the design reaches from "
+                f"{reach[0]}, a coarser one from {reach[1]}"
+            )
 
 
 def _penalty(functional: Any) -> fem.Constant | float | None:
