@@ -94,7 +94,7 @@ class Table:
 
     @contextmanager
     def at(self, name: str) -> Iterator[None]:
-        """Name the line of a key in what is raised inside and names none, the same on all ranks as that is."""
+        """Name the line of a key in errors from inside that name none, the same on all ranks as they are."""
         try:
             yield
         except (InputError, FileNotFoundError) as error:
