@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse
+from dolfinx.mesh import compute_midpoints
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from dolfinx_neural_topo._communication import exchange
 from dolfinx_neural_topo.density.domain import DesignDomain
 
 Ints = NDArray[np.int64]
 
+TOLERANCE = 1e-6  # of the domain's extent, within which facets of opposite sides are the same
+
 
 def pieces(domain: DesignDomain, solid: NDArray[np.bool_]) -> tuple[Ints, int]:
     """Number the pieces of material: solid cells that share a facet (an edge in 2D) belong together.
 
-    Ranks find their own pieces and tell each other which of them meet; no mesh is gathered.
+    In a periodic domain a facet on one side is the one opposite to it. Ranks find their own pieces and tell
+    each other which of them meet; no mesh is gathered.
 
     Args:
         domain: Design domain.
@@ -51,12 +56,31 @@ def _sides(domain: DesignDomain, solid: NDArray[np.bool_]) -> tuple[Ints, Ints]:
     topology = domain.mesh.topology
     dim = topology.dim
     topology.create_connectivity(dim, dim - 1)
+    topology.create_connectivity(dim - 1, dim)
     to_facets = topology.connectivity(dim, dim - 1)
     dofs = domain.cell_dofs
     facets = to_facets.array[: to_facets.offsets[len(dofs)]].reshape(len(dofs), -1)
     used = solid[dofs]
-    numbers = topology.index_map(dim - 1).local_to_global(facets[used].reshape(-1).astype(np.int32))
+    numbers = topology.index_map(dim - 1).local_to_global(facets.reshape(-1).astype(np.int32))
+    for axis in domain.periodic:
+        _join(domain, axis, facets.reshape(-1), numbers)
+    numbers = numbers.reshape(facets.shape)[used].reshape(-1)
     return np.repeat(dofs[used].astype(np.int64), facets.shape[1] if len(dofs) else 1), numbers
+
+
+def _join(domain: DesignDomain, axis: int, facets: NDArray[np.int32], numbers: Ints) -> None:
+    """Give facets at the upper side of an axis the numbers of those opposite to them; changes `numbers`."""
+    mesh, comm, (lower, upper) = domain.mesh, domain.comm, domain.bounding_box()
+    middles = compute_midpoints(mesh, mesh.topology.dim - 1, facets)
+    near = TOLERANCE * np.max(upper - lower)
+    low, high = (np.flatnonzero(abs(middles[:, axis] - side[axis]) < near) for side in (lower, upper))
+    middles[high, axis] = lower[axis]
+    told = comm.allgather((middles[low], numbers[low]))
+    points, there = (np.concatenate(part) for part in zip(*told, strict=True))
+    if len(points) and len(high):
+        distance, nearest = cKDTree(points).query(middles[high])
+        met = distance < near
+        numbers[high[met]] = there[nearest[met]]
 
 
 def _neighbours(facets: Ints, values: Ints) -> Ints:

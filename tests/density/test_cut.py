@@ -5,6 +5,8 @@ import pytest
 from density_cases import MESHES, CellType, comm, gathered, make_domain, rectangle, seeded
 from mpi4py import MPI
 from scipy import ndimage
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from dolfinx_neural_topo.density import CellGrid, SymmetryPlane
 from dolfinx_neural_topo.density.cut import cut
@@ -49,6 +51,28 @@ def test_cells_that_come_first_and_never():
     assert np.all(rho[first] == 1.0)
     assert np.all(rho[never] == 0.0)
     assert gathered(domain, rho).sum() == 24
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("periodic", [True, [0], [1]])
+def test_pieces_join_over_the_sides_of_a_periodic_cell(periodic):
+    domain = make_domain(rectangle(comm, 24, 16), periodic=periodic)
+    grid = CellGrid(domain.mesh, (16, 24))
+    solid = seeded(domain, 5) > 0.45
+    labels, count = ndimage.label(grid.to_image(solid.astype(float)))
+
+    def meet_of(image, axes):
+        sides = [(image[:, 0], image[:, -1])] * (axes != [1]) + [(image[0], image[-1])] * (axes != [0])
+        return [pair for here, there in sides for pair in zip(here, there, strict=True)]
+
+    pairs = np.array([pair for pair in meet_of(labels, periodic) if all(pair)]) - 1
+    graph = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(count, count))
+    expected = connected_components(graph, directed=False)[0]
+    mine, found = pieces(domain, solid)
+    assert found == expected < count
+    whole = grid.to_image(mine.astype(float))
+    for here, there in meet_of(whole, periodic):
+        assert here == there or min(here, there) < 0
 
 
 def test_pieces_agree_with_another_program():
