@@ -153,6 +153,10 @@ class Attachments:
         """Return the cells that share a node with one of the given cells, these included."""
         return self._union(cells, lambda part: part.touched(cells))
 
+    def holding(self, cells: Bools) -> Bools:
+        """Return those of the given cells that share a node with a load."""
+        return cells & self._union(cells, lambda part: part.loaded)
+
     def loads_alone(self, cells: Bools, others: Bools) -> bool:
         """Return whether cells hold a load that the other cells do not."""
         alone = [part.loaded & part.touched(cells) & ~part.touched(others) for part in self._parts]

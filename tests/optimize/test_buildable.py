@@ -117,6 +117,23 @@ def test_a_load_in_void_gets_its_cells():
     design.functional.state.destroy()
 
 
+@pytest.mark.ranks
+def test_cells_that_hold_loads_do_not_pay_for_those_of_another_load():
+    """Cells at loads are worth little: a load in void took them from the next one, and so on (196 cells)."""
+    design = bracket(comm, 96, 12, loads=[(float(x), 9.0) for x in range(1, 97)], volume_fraction=0.5)
+    domain, (x, y) = design.domain, design.domain.midpoints[:, :2].T
+    depth = 9.0 - y + 1e-3 * x  # below the loads
+    density = np.where((y > 9.0) | ((x > 94.0) & (y > 7.0)), 0.0, 1.0 - depth / 24.0)
+    attachment = Attachments([design.functional.state])
+    before = cut(domain, density)
+    assert not attachment.carries(before > 0.5)
+    rho = mend(domain, before, density, attachment, worth=depth, width=1.5)
+    assert comm.allreduce(np.abs(rho - before).sum()) == 8  # four cells for the load, four that pay
+    assert attachment.carries(rho > 0.5)
+    assert pieces(domain, rho > 0.5)[1] == 1
+    design.functional.state.destroy()
+
+
 def test_a_volume_too_small_is_said():
     design = bracket(comm, volume_fraction=0.04)
     built = make_buildable(design, design.domain.expand(design.initial()), evaluations=8)

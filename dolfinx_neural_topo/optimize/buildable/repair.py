@@ -54,7 +54,7 @@ def mend(
 
     Note: Collective.
     """
-    first = np.zeros(domain.num_owned_cells, dtype=bool)
+    first = attachments.holding(rho > _SOLID) & domain.design
     never = np.zeros_like(first)
     order = _by_worth(domain, attachments, rho, density, worth)
     for _ in range(_ROUNDS):
