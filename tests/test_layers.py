@@ -30,7 +30,8 @@ def _imports(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield alias.name.removeprefix("dolfinx_neural_topo.")
+                if alias.name not in sys.stdlib_module_names:  # Python has an io too
+                    yield alias.name.removeprefix("dolfinx_neural_topo.")
         elif isinstance(node, ast.ImportFrom):
             if node.level:
                 here = ("dolfinx_neural_topo", *path.relative_to(PACKAGE).parent.parts)
