@@ -40,12 +40,16 @@ class EigenProblem(StateProblem):
 
     It is a `StateProblem` whose states are the modes, with a(u_i, u_i) = 1. `Eigenvalue` makes functionals.
 
+    A body that nothing holds, such as a periodic cell, has rigid modes with lmbda = 0, and a is singular.
+    With a + s b instead of a, for a number s > 0, eigenvalues are lmbda + s and modes are the same.
+
     Args:
         a: Symmetric positive definite bilinear form, with the conditions in `bcs`.
         b: Symmetric bilinear form. It may be semidefinite or indefinite, and hold states of other problems.
         rho: Density in DG0.
         num: How many eigenvalues.
         bcs: Dirichlet conditions with value zero.
+        periodic: As for `StateProblem`; modes have the period of the cell (the Gamma point of its bands).
         petsc_options_prefix: Prefix of all options, of PETSc and SLEPc (such as `eps_ncv`).
         petsc_options: Options without prefix.
         form_compiler_options: For `fem.form`.
@@ -79,6 +83,7 @@ class EigenProblem(StateProblem):
         *,
         num: int = 6,
         bcs: Sequence[fem.DirichletBC] = (),
+        periodic: bool | Sequence[int] = False,
         petsc_options_prefix: str,
         petsc_options: Mapping[str, Any] | None = None,
         form_compiler_options: dict[str, Any] | None = None,
@@ -89,6 +94,7 @@ class EigenProblem(StateProblem):
             _equation(a, b, num),
             rho,
             bcs=bcs,
+            periodic=periodic,
             petsc_options_prefix=petsc_options_prefix,
             solver="direct",
             petsc_options=petsc_options,
@@ -103,15 +109,18 @@ class EigenProblem(StateProblem):
             raise InputError(f"num must be at most the number of free unknowns, {self._num_free}, got {num}")
         assert self.equation.b is not None
         self._b = self.compile(self.equation.b)
-        self._B: PETSc.Mat = self.own(create_matrix(self._b))
+        self._once: PETSc.Mat = self.own(create_matrix(self._b))
         # Where b lives on facets alone, its pattern lacks the diagonal of Dirichlet rows.
-        self._B.setOption(PETSc.Mat.Option.NEW_NONZERO_ALLOCATION_ERR, False)
+        self._once.setOption(PETSc.Mat.Option.NEW_NONZERO_ALLOCATION_ERR, False)
+        self._B: PETSc.Mat | None = None if self._operator.periodicity else self._once
 
     def _count_free(self) -> int:
         free = np.ones(self.V.dofmap.index_map.size_local * self.V.dofmap.index_map_bs, dtype=bool)
         for bc in self.bcs:
             rows = bc.dof_indices()[0]
             free[rows[rows < free.size]] = False
+        if self._operator.periodicity is not None:
+            free[self._operator.periodicity.far] = False
         return int(sum_replicated(self.comm, float(free.sum())))
 
     def solve_adjoint(self, dJ_du: Sequence[fem.Form], lmbda: Field, load: np.ndarray | None = None) -> None:
@@ -132,7 +141,13 @@ class EigenProblem(StateProblem):
         if self._lifted:
             raise InputError("bcs of an eigenvalue problem must have the value zero, got others")
         operator.assemble()
-        assemble_matrix(self._B, self._b, self.bcs, 0.0)
+        assemble_matrix(self._once, self._b, self.bcs, 0.0)
+        if operator.periodicity is not None:
+            first = self._B is None
+            self._B = operator.periodicity.reduce(self._once, self._B, 0.0)
+            if first:
+                self.own(self._B)
+        assert self._B is not None
         norm = self._B.norm()
         if not 0.0 < norm < np.inf:
             raise InputError(f"b of '{prefix}' must be finite and not zero, got a matrix of norm {norm:g}")
@@ -141,6 +156,8 @@ class EigenProblem(StateProblem):
         operator.solver.set_up()
         try:
             pairs, scale = self._pairs()
+            if operator.periodicity is not None:
+                operator.periodicity.unfold([vector for _, vector in pairs])
         except PETSc.Error as error:
             operator.drop_solver()
             raise SolverError(
@@ -198,7 +215,9 @@ class EigenProblem(StateProblem):
             eps.setConvergenceTest(test)
             eps.setTolerances(tolerance, MOST_RESTARTS)
             eps.getST().setKSP(operator.solver.ksp)
-            start.array_w[:] = np.random.default_rng(self.comm.rank).standard_normal(start.local_size)
+            # A start sees one direction of an eigenspace, known afterwards: each search has its own.
+            generator = np.random.default_rng([self.comm.rank, len(known)])
+            start.array_w[:] = generator.standard_normal(start.local_size)
             eps.setInitialSpace([start])
             if known:
                 eps.setDeflationSpace(known)

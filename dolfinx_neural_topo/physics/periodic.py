@@ -106,14 +106,15 @@ class Periodicity(Owner):
         Args:
             A: The matrix without periodicity.
             result: Of an earlier call, which is overwritten.
-            diagonal: What D holds.
+            diagonal: What D holds, zero for no D.
 
         Note: Collective.
         """
         result = A.PtAP(self._P, result=result)
-        for row in self._far_rows:
-            result.setValue(row, row, diagonal)
-        result.assemble()
+        if diagonal:  # zeros need no entry, which the pattern of a form on facets may lack
+            for row in self._far_rows:
+                result.setValue(row, row, diagonal)
+            result.assemble()
         return result
 
     def fold_rows(self, B: PETSc.Mat) -> PETSc.Mat:

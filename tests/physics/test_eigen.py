@@ -66,6 +66,54 @@ def solid(problem):
     return np.ones(problem.num_owned_cells)
 
 
+def waves(n=16, shift=1.0, prefix="waves_", degree=2, **options):
+    """Return the shifted modes of a free membrane: a periodic unit square."""
+    domain = problems.box("quadrilateral", (n, n), size=(1.0, 1.0))
+    V, rho = fem.functionspace(domain, ("Lagrange", degree)), problems.density(domain)
+    u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    b = mass(rho) * u * v * ufl.dx
+    a = heat.bilinear_form(V, simp(rho, E_min=1e-2)) + shift * b
+    return EigenProblem(a, b, rho, periodic=True, petsc_options_prefix=prefix, **options)
+
+
+@pytest.mark.ranks
+def test_a_periodic_square_has_its_closed_form():
+    """One constant mode, and plane waves along both axes, then along diagonals: four times each."""
+    with waves(num=9) as problem:
+        problem.solve(solid(problem))
+        expected = (2 * np.pi) ** 2 * np.repeat([0.0, 1.0, 2.0], [1, 4, 4])
+        assert problem.eigenvalues - 1.0 == pytest.approx(expected, rel=1e-4, abs=1e-8)
+        x = problem.V.tabulate_dof_coordinates()[: problem.V.dofmap.index_map.size_local]
+        for mode in problem.states:
+            there = MPI.COMM_WORLD.allgather((x, mode.x.array[: len(x)]))
+            points, values = (np.concatenate(part) for part in zip(*there, strict=True))
+            for axis in (0, 1):
+                sides = [np.flatnonzero(np.isclose(points[:, axis], end)) for end in (0.0, 1.0)]
+                low, high = (values[side[np.argsort(points[side, 1 - axis])]] for side in sides)
+                assert np.array_equal(low, high) and len(low) == 33
+
+
+@pytest.mark.ranks
+def test_gradient_in_a_periodic_cell():
+    with waves(6, num=6, degree=1) as problem:
+        waves_of_one_length = Eigenvalue(problem, range(1, 5))
+        assert (taylor_test(waves_of_one_length, step=3e-4) > 1.9).all()
+        assert (taylor_test(waves_of_one_length, solid(problem) * 0.5, step=3e-4) > 1.9).all()
+
+
+def test_all_modes_of_a_periodic_cell():
+    with waves(3, num=9, degree=1) as problem:
+        problem.solve(solid(problem))
+        assert np.isfinite(problem.eigenvalues).all()
+    with pytest.raises(InputError, match="free unknowns, 9, got 10"):
+        waves(3, num=10, degree=1, prefix="more_")
+
+
+def test_a_free_cell_needs_a_shift():
+    with waves(4, shift=0.0, num=2) as problem, pytest.raises(SolverError, match="leave a motion free"):
+        problem.solve(solid(problem))
+
+
 def test_membrane_has_its_closed_form():
     domain = problems.box("triangle", (24, 24), size=(1.0, 1.0))
     V, rho = fem.functionspace(domain, ("Lagrange", 2)), problems.density(domain)
