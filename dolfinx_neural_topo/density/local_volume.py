@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dolfinx_neural_topo._checks import check_count
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.density.cone import ConeFilter
 from dolfinx_neural_topo.density.domain import DesignDomain
@@ -29,9 +30,11 @@ class LocalVolume:
         domain: Design domain.
         radius: Radius of the neighbourhood in units of the mesh, about twice the thickest member wanted.
         power: The exponent p, at least 1.
+        field: Which of several densities it is about (see `MultiDesign`), from 0; None where there is one.
 
     Raises:
-        InputError: The radius does not suit the domain (see `ConeFilter`), or the power is below 1.
+        InputError: The radius does not suit the domain (see `ConeFilter`), the power is below 1, or the
+            densities have no such field.
 
     References:
         Wu, Aage, Westermann and Sigmund, Infill optimization for additive manufacturing (2018), equation 7.
@@ -46,10 +49,12 @@ class LocalVolume:
     name = "local volume"
 
     @collective
-    def __init__(self, domain: DesignDomain, radius: float, *, power: float = 16.0):
+    def __init__(self, domain: DesignDomain, radius: float, *, power: float = 16.0, field: int | None = None):
         if not 1.0 <= power < np.inf:
             raise InputError(f"power must be at least 1 and finite, got {power}")
-        self.comm = domain.comm
+        if field is not None:
+            check_count("field", field, 0)
+        self.comm, self.field = domain.comm, field
         self.power = float(power)
         self._mean = ConeFilter(domain, radius)
         self._weights = np.where(domain.design, domain.cell_volumes, 0.0) / domain.design_volume
@@ -59,23 +64,37 @@ class LocalVolume:
         """Return J at a density, dimensionless.
 
         Args:
-            rho: Owned values in [0, 1], shape (num_owned_cells,).
+            rho: Owned values in [0, 1], shape (num_owned_cells,), or (k, num_owned_cells) with a `field`.
 
         Note: Collective.
         """
-        return self._norm(self._mean.apply(rho))[0]
+        return self._norm(self._mean.apply(self._one(rho)))[0]
 
     @collective
     def value_and_gradient(self, rho: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return J and dJ/drho on owned cells, shape (num_owned_cells,).
+        """Return J and dJ/drho on owned cells, of the shape of rho.
 
         Args:
             rho: As for `value`.
 
         Note: Collective.
         """
-        value, slope = self._norm(self._mean.apply(rho))
-        return value, self._mean.apply_transpose(slope)
+        value, slope = self._norm(self._mean.apply(self._one(rho)))
+        slope = self._mean.apply_transpose(slope)
+        if self.field is None:
+            return value, slope
+        whole = np.zeros(rho.shape)
+        whole[self.field] = slope
+        return value, whole
+
+    def _one(self, rho: np.ndarray) -> np.ndarray:
+        """Return the density that this is about."""
+        if self.field is None:
+            return rho
+        if np.ndim(rho) != 2 or self.field >= len(rho):
+            given = f"densities of shape {np.shape(rho)}"
+            raise InputError(f"field must number one of several densities, got {self.field} for {given}")
+        return rho[self.field]
 
     def _norm(self, mean: np.ndarray) -> tuple[float, np.ndarray]:
         """The p-norm and its gradient, scaled by the largest entry so that no power underflows."""

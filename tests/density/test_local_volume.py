@@ -82,3 +82,8 @@ def test_bad_input():
         LocalVolume(domain, 2.0, power=0.5)
     with pytest.raises(InputError, match="radius must be positive"):
         LocalVolume(domain, 0.0)
+    with pytest.raises(InputError, match="field must be at least 0"):
+        LocalVolume(domain, 2.0, field=-1)
+    for rho in (np.zeros(domain.num_owned_cells), np.zeros((2, domain.num_owned_cells))):
+        with pytest.raises(InputError, match="field must number one of several densities, got 2 for"):
+            LocalVolume(domain, 2.0, field=2).value(rho)

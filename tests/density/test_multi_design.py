@@ -23,6 +23,7 @@ from dolfinx_neural_topo.density import (
     Design,
     HeavisideProjection,
     HelmholtzFilter,
+    LocalVolume,
     MultiDesign,
     SymmetryPlane,
     ThreeFieldProjection,
@@ -89,7 +90,8 @@ def make_fields(mesh, stages="plain", fractions=FRACTIONS):
 def make_design(mesh, stages="plain", fractions=FRACTIONS, **options):
     fields = make_fields(mesh, stages, fractions)
     domains = [field.domain for field in fields]
-    constraints = [(Product(domains, seed=7), 5.0)]
+    last = len(domains) - 1
+    constraints = [(Product(domains, seed=7), 5.0), (LocalVolume(domains[last], 2.5, field=last), 0.6)]
     return MultiDesign(Product(domains), fields, constraints=constraints, **options)
 
 
@@ -108,10 +110,10 @@ def test_gradients_with_respect_to_densities(kind):
     steps = (8e-3, 4e-3, 2e-3)
     base = design.evaluate(x)
     trials = {t: design.evaluate(x + t * direction, gradient=False) for t in (0.0, *steps)}
-    assert base.gradient.shape == x.shape and base.constraint_gradients.shape == (3, x.size)
+    assert base.gradient.shape == x.shape and base.constraint_gradients.shape == (4, x.size)
     slope = dot(design.domain, base.gradient, direction)
     assert (taylor_orders(lambda t: trials[t].value, slope, steps) > 1.9).all()
-    for k in range(3):
+    for k in range(4):
         slope = dot(design.domain, base.constraint_gradients[k], direction)
         if k < 2 and kind == "filtered":
             change = trials[8e-3].constraints[k] - base.constraints[k]
@@ -155,11 +157,12 @@ def test_gradients_with_respect_to_logits(kind, how, fractions):
     steps = (4e-3, 2e-3, 1e-3)
     base = design.logits.evaluate(logits)
     trials = {t: design.logits.evaluate(logits + t * direction, gradient=False) for t in (0.0, *steps)}
-    assert base.gradient.shape == logits.shape and base.constraint_gradients.shape == (1, *logits.shape)
+    assert base.gradient.shape == logits.shape and base.constraint_gradients.shape == (2, *logits.shape)
     slope = dot(domain, base.gradient.ravel(), direction.ravel())
     assert (taylor_orders(lambda t: trials[t].value, slope, steps) > 1.9).all()
-    slope = dot(domain, base.constraint_gradients[0].ravel(), direction.ravel())
-    assert (taylor_orders(lambda t: trials[t].constraints[0], slope, steps) > 1.9).all()
+    for k in range(2):
+        slope = dot(domain, base.constraint_gradients[k].ravel(), direction.ravel())
+        assert (taylor_orders(lambda t, k=k: trials[t].constraints[k], slope, steps) > 1.9).all()
     for field, rho_design, v in zip(design.fields, base.rho_design, fractions, strict=True):
         if v < 1.0:
             assert held(field, rho_design) == pytest.approx(field.domain.target_volume, rel=1e-11)
