@@ -1,4 +1,4 @@
-"""Draw eight of the built designs, completed at their planes of symmetry: `selection.png`.
+"""Draw eight of the built designs, completed at their planes of symmetry, and all: `selection.png`, `gallery.png`.
 
 ./with-fenicsx python3 demos/results/built/selection.py
 """
@@ -28,16 +28,31 @@ METHOD = "neural-multistart-built"
 
 records = map(json.loads, (HERE / "records.jsonl").read_text().splitlines())
 records = {record["task"]: record for record in records if record["method"] == METHOD}
-figure, axes = pyplot.subplots(2, 4, figsize=(12, 4.6), height_ratios=(1, 2.6))
-for name, axis in zip(TASKS, axes.flat, strict=True):
+
+
+def draw(axis, name, size):
+    """Draw one design, with its category and compliance."""
     task = get_task(name)
     (file,) = (HERE / "pictures").glob(f"{name}-{METHOD}-*.png")
     picture = imread(file)[..., 0]
     left, right = task.mirror
     picture = np.hstack([picture[:, ::-1]] * left + [picture] + [picture[:, ::-1]] * right)
     axis.imshow(picture, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
-    axis.set_title(f"{task.category.replace('_', ' ')}: {records[name]['compliance']:.4g}", fontsize=9)
+    axis.set_title(f"{task.category.replace('_', ' ')}: {records[name]['compliance']:.4g}", fontsize=size)
     axis.set_xticks([])
     axis.set_yticks([])
+
+
+figure, axes = pyplot.subplots(2, 4, figsize=(12, 4.6), height_ratios=(1, 2.6))
+for name, axis in zip(TASKS, axes.flat, strict=True):
+    draw(axis, name, 9)
 figure.tight_layout()
 figure.savefig(HERE / "selection.png", dpi=110)
+
+figure, axes = pyplot.subplots(-(-len(records) // 8), 8, figsize=(14, 18))
+for axis in axes.flat:
+    axis.set_axis_off()
+for name, axis in zip(sorted(records, key=lambda name: records[name]["cells"]), axes.flat, strict=False):
+    draw(axis, name, 6)
+figure.tight_layout()
+figure.savefig(HERE / "gallery.png", dpi=80)
