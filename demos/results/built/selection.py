@@ -1,4 +1,4 @@
-"""Draw eight of the built designs, completed at their planes of symmetry, and all: `selection.png`, `gallery.png`.
+"""Draw built designs, completed at their planes of symmetry: eight in `selection.png`, all in `gallery.png`.
 
 ./with-fenicsx python3 demos/results/built/selection.py
 """
