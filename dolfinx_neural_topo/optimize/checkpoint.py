@@ -15,7 +15,7 @@ import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,8 @@ def write_file(
     """
     text = json.dumps({"format": FORMAT, "version": VERSION, **meta}, default=lambda number: number.item())
     entries = {"meta": np.frombuffer(text.encode(), dtype=np.uint8), **arrays}
-    with ExitStack() as stack:
+    stack = ExitStack()
+    try:
 
         def begin() -> tuple[zipfile.ZipFile, str, bytes]:
             """Open the file on rank 0, and write what it has; pack on the others."""
@@ -127,6 +128,10 @@ def write_file(
                 stack.close()
 
         together(comm, finish, "a checkpoint")
+    except BaseException as error:
+        with suppress(OSError):  # a disk that is full is so a second time; the other ranks know already
+            stack.__exit__(type(error), error, error.__traceback__)
+        raise
 
 
 @contextmanager

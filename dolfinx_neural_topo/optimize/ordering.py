@@ -25,7 +25,6 @@ class CanonicalOrder:
         comm: Communicator.
         size: Number of entries over all ranks.
         num_chunks: Number of chunks over all ranks.
-        chunks: Numbers of those that this rank holds.
 
     Args:
         comm: Communicator.
@@ -41,9 +40,8 @@ class CanonicalOrder:
         self.comm = comm
         self._positions = self._sort(np.asarray(index, dtype=np.int64))
         self.num_chunks = max(-(-self.size // CHUNK), 1)
-        firsts = np.arange(comm.size + 1) * self.num_chunks // comm.size
-        self.chunks = range(firsts[comm.rank], firsts[comm.rank + 1])
-        begins = np.minimum(CHUNK * firsts, self.size)
+        self._firsts = np.arange(comm.size + 1) * self.num_chunks // comm.size
+        begins = np.minimum(CHUNK * self._firsts, self.size)
         self._sorted = np.argsort(self._positions, kind="stable")
         positions = self._positions[self._sorted]
         self._ends = np.searchsorted(positions, begins[1:-1])
@@ -82,6 +80,11 @@ class CanonicalOrder:
         block = np.empty_like(received)
         block[self._places] = received
         return np.moveaxis(block, 0, -1)
+
+    @property
+    def chunks(self) -> range:
+        """Numbers of the chunks that this rank holds. Not collective."""
+        return range(int(self._firsts[self.comm.rank]), int(self._firsts[self.comm.rank + 1]))
 
     def chunk_size(self, k: int) -> int:
         """Return the number of entries of a chunk. Not collective."""
