@@ -11,10 +11,9 @@ from scipy.spatial import cKDTree
 
 from dolfinx_neural_topo._communication import exchange
 from dolfinx_neural_topo.density.domain import DesignDomain
+from dolfinx_neural_topo.physics.periodic import CLOSE
 
 Ints = NDArray[np.int64]
-
-TOLERANCE = 1e-6  # of the domain's extent, within which facets of opposite sides are the same
 
 
 def pieces(domain: DesignDomain, solid: NDArray[np.bool_]) -> tuple[Ints, int]:
@@ -72,7 +71,7 @@ def _join(domain: DesignDomain, axis: int, facets: NDArray[np.int32], numbers: I
     """Give facets at the upper side of an axis the numbers of those opposite to them; changes `numbers`."""
     mesh, comm, (lower, upper) = domain.mesh, domain.comm, domain.bounding_box()
     middles = compute_midpoints(mesh, mesh.topology.dim - 1, facets)
-    near = TOLERANCE * np.max(upper - lower)
+    near = CLOSE * np.max(upper - lower)
     low, high = (np.flatnonzero(abs(middles[:, axis] - side[axis]) < near) for side in (lower, upper))
     middles[high, axis] = lower[axis]
     told = comm.allgather((middles[low], numbers[low]))

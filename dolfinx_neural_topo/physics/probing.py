@@ -47,6 +47,7 @@ class Probing(Owner):
         self._operator, self._equation, self._a = operator, equation, a
         self._rho, self._bcs, self._compile = rho, bcs, compile
         self.shortcut: FactorAssembly | None = None
+        self._hopeful = True
 
     def look(self, again: bool = False) -> bool:
         """Look at the matrix where that has not been done yet; return whether it was.
@@ -75,8 +76,12 @@ class Probing(Owner):
         return True
 
     def _find_shortcut(self) -> None:
+        """Look for a faster assembly; a form that was refused one is not asked again."""
         a = self._equation.a
+        if not self._hopeful:
+            return
         if self.shortcut is None and (kind := faster_assembly(a)) is not None:
             self.shortcut = self.own(kind(a, self._a, self._bcs, self._rho, self._compile))
-        if self.shortcut is not None and self.shortcut.learn(self._operator.A):
+        self._hopeful = self.shortcut is not None and self.shortcut.learn(self._operator.A)
+        if self._hopeful:
             self._operator.shortcut = self.shortcut

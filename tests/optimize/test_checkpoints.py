@@ -34,7 +34,7 @@ from dolfinx_neural_topo.optimize import (
     minimize,
     ordering,
 )
-from dolfinx_neural_topo.optimize.checkpoint import previous, read_file, write_file
+from dolfinx_neural_topo.optimize.checkpoint_file import previous, read_file, write_file
 from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
 from dolfinx_neural_topo.tasks import mbb_beam
 from dolfinx_neural_topo.tasks.build import build

@@ -6,6 +6,7 @@ import physics_problems as problems
 import pytest
 import ufl
 from dolfinx import fem
+from dolfinx.mesh import meshtags
 from mpi4py import MPI
 
 from dolfinx_neural_topo._dolfinx import assemble_matrix, create_matrix
@@ -104,6 +105,51 @@ def test_a_constant_that_changes_is_followed(small_is_worth_while):
             state.solve(np.full(state.num_owned_cells, 0.5))
             values.append(state.external_work().sum())
         assert len({round(comm.allreduce(value), 6) for value in values}) == 3
+
+
+@pytest.mark.parametrize("cell", ["hexahedron", pytest.param("triangle", marks=ALONE)])
+def test_element_matrices_are_measured_where_they_change_and_in_vain_once(
+    cell, small_is_worth_while, monkeypatch
+):
+    measured = []
+    for kind in (BoxAssembly, CellAssembly):
+        monkeypatch.setattr(
+            kind, "_measure", lambda self, A, do=kind._measure: measured.append(1) or do(self, A)
+        )
+    domain = problems.box(cell, (5, 4, 3) if cell == "hexahedron" else (5, 4))
+    V, rho = problems.vector_space(domain), problems.density(domain)
+    penalty, ratio = fem.Constant(domain, 3.0), fem.Constant(domain, 0.3)
+    force = problems.traction(V, [0.0, -1.0, 0.0][: domain.geometry.dim])
+    bcs, counts = [problems.fix(V, problems.left)], []
+    equation = elastic(V, simp(rho, penalty=penalty), ratio), force
+    with StateProblem(equation, rho, bcs=bcs, petsc_options_prefix="again_") as state:
+        for penalty.value, ratio.value in ((3.0, 0.3), (1.5, 0.3), (1.5, 0.1)):
+            state.solve()
+            assert rounding(state) < 1e-14
+            counts.append(len(measured))
+    assert counts == [1, 1, 2]
+    equation = elastic(V, simp(rho, penalty=penalty), 0.1 + 0.2 * rho), force
+    with StateProblem(equation, rho, bcs=bcs, petsc_options_prefix="vain_") as state:
+        for penalty.value in (3.0, 2.0):
+            state.solve()
+            assert state._operator.shortcut is None
+    assert len(measured) == 3
+
+
+@ALONE
+@pytest.mark.filterwarnings("error")
+def test_a_part_without_density_is_left_to_dolfinx_in_silence(small_is_worth_while):
+    domain = problems.box("quadrilateral", (8, 4))
+    V, rho = problems.vector_space(domain), problems.density(domain)
+    cells = np.arange(32, dtype=np.int32)
+    left = domain.geometry.x[domain.geometry.dofmap][:, :, 0].mean(axis=1) < 4.0
+    dx = ufl.Measure("dx", domain, subdomain_data=meshtags(domain, 2, cells, left.astype(np.int32)))
+    u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    product = ufl.inner(ufl.sym(ufl.grad(u)), ufl.sym(ufl.grad(v)))
+    loaded = (simp(rho) * product * dx(1) + product * dx(0), problems.traction(V, [0.0, -1.0]))
+    with StateProblem(loaded, rho, bcs=[problems.fix(V, problems.left)], petsc_options_prefix="p_") as state:
+        state.solve()
+        assert state._probing.shortcut is not None and state._operator.shortcut is None
 
 
 def varying_ratio(V, rho):

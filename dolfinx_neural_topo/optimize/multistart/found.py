@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dolfinx_neural_topo.errors import CheckpointError
-from dolfinx_neural_topo.optimize.checkpoint import read_file, write_file
+from dolfinx_neural_topo.optimize.checkpoint_file import read_file, write_file
 from dolfinx_neural_topo.optimize.method import Array
 
 
