@@ -25,23 +25,7 @@ from dolfinx import fem
 from expected import above, below, expect, near
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    LBFGS,
-    Compliance,
-    ConeFilter,
-    Design,
-    DesignDomain,
-    FourierMLP,
-    NeuralDesign,
-    StateProblem,
-    io,
-    minimize,
-    plotting,
-    simp,
-    taylor_test,
-)
-from dolfinx_neural_topo.density import SymmetryPlane
-from dolfinx_neural_topo.optimize import Continuation
+import dolfinx_neural_topo as dnt
 from dolfinx_neural_topo.physics import elasticity
 
 comm = MPI.COMM_WORLD
@@ -59,12 +43,12 @@ VOLUME_FRACTION = 0.25
 # ## The physics
 
 # %%
-tagged = io.read_mesh(here.parent / "meshes" / MESH, comm)
+tagged = dnt.io.read_mesh(here.parent / "meshes" / MESH, comm)
 mesh = tagged.mesh
 rho = fem.Function(fem.functionspace(mesh, ("DG", 0)), name="density")
 V = fem.functionspace(mesh, ("Lagrange", 1, (3,)))
 penalty = fem.Constant(mesh, 3.0)
-a = elasticity.bilinear_form(V, simp(rho, penalty=penalty), nu=0.3)
+a = elasticity.bilinear_form(V, dnt.simp(rho, penalty=penalty), nu=0.3)
 ds_bore = tagged.ds("bore")
 bore_area = comm.allreduce(fem.assemble_scalar(fem.form(1.0 * ds_bore)), op=MPI.SUM)
 pulls = {
@@ -78,24 +62,26 @@ loads = [
 bolted = fem.locate_dofs_topological(V, 2, tagged.facets("bolt"))
 sideways = fem.locate_dofs_topological(V.sub(1), 2, tagged.facets("symmetry"))
 bcs = [fem.dirichletbc(np.zeros(3), bolted, V), fem.dirichletbc(0.0, sideways, V.sub(1))]
-state = StateProblem((a, loads), rho, bcs=bcs, petsc_options_prefix="bearing_")
+state = dnt.StateProblem((a, loads), rho, bcs=bcs, petsc_options_prefix="bearing_")
 state.rtol = 1e-3  # of iterative solves while the design moves; the best one is solved for again to 1e-5
 for name, u in zip(pulls, state.states, strict=True):
     u.name = f"displacement_{name}"
-compliance = Compliance(state, weights=[0.5, 0.5])
-orders = taylor_test(compliance)
+compliance = dnt.Compliance(state, weights=[0.5, 0.5])
+orders = dnt.taylor_test(compliance)
 
 # %% [markdown]
 # ## The design
 
 # %%
-plane = SymmetryPlane(point=(0, 0, 0), normal=(0, 1, 0))
+plane = dnt.SymmetryPlane(point=(0, 0, 0), normal=(0, 1, 0))
 bushes = tagged.owned_cells("bushes")
-domain = DesignDomain(rho, volume_fraction=VOLUME_FRACTION, solid=bushes, symmetry=[plane])
-design = Design(compliance, domain, filter=ConeFilter(domain, radius=RADIUS))
-network = FourierMLP(3, length_scale=0.5, seed=0)
-stages = Continuation(penalty, [(0, 2.0), (EVALUATIONS // 3, 3.0)])
-result = minimize(NeuralDesign(design, network), LBFGS(), evaluations=EVALUATIONS, continuation=stages)
+domain = dnt.DesignDomain(rho, volume_fraction=VOLUME_FRACTION, solid=bushes, symmetry=[plane])
+design = dnt.Design(compliance, domain, filter=dnt.ConeFilter(domain, radius=RADIUS))
+network = dnt.FourierMLP(3, length_scale=0.5, seed=0)
+stages = dnt.Continuation(penalty, [(0, 2.0), (EVALUATIONS // 3, 3.0)])
+result = dnt.minimize(
+    dnt.NeuralDesign(design, network), dnt.LBFGS(), evaluations=EVALUATIONS, continuation=stages
+)
 if comm.rank == 0:
     print(result, flush=True)
 
@@ -104,9 +90,9 @@ if comm.rank == 0:
 
 # %%
 whole = [(1, 0.0)]
-density = io.as_function(result.rho, rho)
-surface = io.write_stl(output / "bracket_3d.stl", density, mirror=whole)
-plotting.plot_solid(
+density = dnt.io.as_function(result.rho, rho)
+surface = dnt.io.write_stl(output / "bracket_3d.stl", density, mirror=whole)
+dnt.plotting.plot_solid(
     output / "bracket_3d.png",
     density,
     mirror=whole,
@@ -114,7 +100,7 @@ plotting.plot_solid(
     title=f"compliance {result.objective:.2f}",
 )
 state.solve(result.rho)
-io.write_paraview(output / "bracket_3d.xdmf", density, *state.states)
+dnt.io.write_paraview(output / "bracket_3d.xdmf", density, *state.states)
 
 # %% [markdown]
 # ## The numbers this demo stands for

@@ -30,24 +30,7 @@ from dolfinx import mesh as dmesh
 from expected import above, below, expect, near
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    LBFGS,
-    MMA,
-    Compliance,
-    ConeFilter,
-    Design,
-    DesignDomain,
-    EigenProblem,
-    Eigenvalue,
-    LeanCNN,
-    NeuralDesign,
-    StateProblem,
-    io,
-    minimize,
-    plotting,
-    simp,
-    taylor_test,
-)
+import dolfinx_neural_topo as dnt
 from dolfinx_neural_topo.physics import elasticity
 
 comm = MPI.COMM_WORLD
@@ -70,14 +53,14 @@ tags = dmesh.meshtags(mesh, 1, np.sort(head), np.ones(len(head), dtype=np.int32)
 ds = ufl.Measure("ds", domain=mesh, subdomain_data=tags)(1)
 
 penalty = fem.Constant(mesh, 3.0)
-E, E_stressed = simp(rho, penalty=penalty, E_min=1e-6), simp(rho, penalty=penalty, E_min=0.0)
+E, E_stressed = dnt.simp(rho, penalty=penalty, E_min=1e-6), dnt.simp(rho, penalty=penalty, E_min=0.0)
 a = elasticity.bilinear_form(V, E)
 push = ufl.dot(fem.Constant(mesh, (-1e-3, 0.0)), ufl.TestFunction(V)) * ds
-pressed = StateProblem((a, push), rho, bcs=[clamp], petsc_options_prefix="pressed_")
+pressed = dnt.StateProblem((a, push), rho, bcs=[clamp], petsc_options_prefix="pressed_")
 b = elasticity.geometric_form(V, elasticity.stress(pressed.u, E_stressed))
-buckling = EigenProblem(a, b, rho, num=6, bcs=[clamp], petsc_options_prefix="buckling_")
-lowest, compliance = Eigenvalue(buckling, name="load factor"), Compliance(pressed)
-orders = taylor_test(lowest, step=2e-3)
+buckling = dnt.EigenProblem(a, b, rho, num=6, bcs=[clamp], petsc_options_prefix="buckling_")
+lowest, compliance = dnt.Eigenvalue(buckling, name="load factor"), dnt.Compliance(pressed)
+orders = dnt.taylor_test(lowest, step=2e-3)
 
 # %% [markdown]
 # ## Three designs
@@ -85,14 +68,14 @@ orders = taylor_test(lowest, step=2e-3)
 # The load is spread by a solid head.
 
 # %%
-domain = DesignDomain(rho, volume_fraction=VOLUME_FRACTION, solid=lambda x: x[0] > LENGTH - 0.17)
-cone = ConeFilter(domain, radius=0.12)
-design = Design(1.0 / lowest, domain, filter=cone)
+domain = dnt.DesignDomain(rho, volume_fraction=VOLUME_FRACTION, solid=lambda x: x[0] > LENGTH - 0.17)
+cone = dnt.ConeFilter(domain, radius=0.12)
+design = dnt.Design(1.0 / lowest, domain, filter=cone)
 runs = {
-    "stiffest": minimize(Design(compliance, domain, filter=cone), MMA(), evaluations=EVALUATIONS),
-    "buckling, MMA": minimize(design, MMA(), evaluations=EVALUATIONS),
-    "buckling, network": minimize(
-        NeuralDesign(design, LeanCNN((N, LENGTH * N), seed=0)), LBFGS(), evaluations=EVALUATIONS
+    "stiffest": dnt.minimize(dnt.Design(compliance, domain, filter=cone), dnt.MMA(), evaluations=EVALUATIONS),
+    "buckling, MMA": dnt.minimize(design, dnt.MMA(), evaluations=EVALUATIONS),
+    "buckling, network": dnt.minimize(
+        dnt.NeuralDesign(design, dnt.LeanCNN((N, LENGTH * N), seed=0)), dnt.LBFGS(), evaluations=EVALUATIONS
     ),
 }
 factors, compliances = {}, {}
@@ -107,20 +90,20 @@ for name, result in runs.items():
 # ## Pictures, and a file for ParaView
 
 # %%
-fields = {name: io.as_function(result.rho, rho, name=name) for name, result in runs.items()}
+fields = {name: dnt.io.as_function(result.rho, rho, name=name) for name, result in runs.items()}
 shown = {f"{name}: buckles at {factors[name]:.2f}": fields[name] for name in runs}
-plotting.plot_designs(output / "buckling.png", shown, columns=1)
+dnt.plotting.plot_designs(output / "buckling.png", shown, columns=1)
 best = "buckling, MMA"
 lowest.value(runs[best].rho)
 buckling.u.name = "mode"
-plotting.plot_field(
+dnt.plotting.plot_field(
     output / "buckling_mode.png",
     buckling.u,
     density=fields[best],
     displacement=buckling.u,
     title="it gives way",
 )
-io.write_paraview(output / "buckling.xdmf", *fields.values(), pressed.u, buckling.u)
+dnt.io.write_paraview(output / "buckling.xdmf", *fields.values(), pressed.u, buckling.u)
 
 # %% [markdown]
 # ## The numbers this demo stands for

@@ -27,25 +27,7 @@ from dolfinx import mesh as dmesh
 from expected import below, expect, near
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    LBFGS,
-    OC,
-    CellGrid,
-    Compliance,
-    ConeFilter,
-    Design,
-    DesignDomain,
-    LeanCNN,
-    NeuralDesign,
-    PixelTransfer,
-    StateProblem,
-    io,
-    minimize,
-    plotting,
-    simp,
-)
-from dolfinx_neural_topo.density import SymmetryPlane
-from dolfinx_neural_topo.optimize import Continuation
+import dolfinx_neural_topo as dnt
 from dolfinx_neural_topo.physics import elasticity
 
 comm = MPI.COMM_WORLD
@@ -65,7 +47,7 @@ rho = fem.Function(fem.functionspace(mesh, ("DG", 0)), name="density")
 V = fem.functionspace(mesh, ("Lagrange", 1, (3,)))
 
 penalty = fem.Constant(mesh, 3.0)
-a = elasticity.bilinear_form(V, simp(rho, penalty=penalty), nu=0.3)
+a = elasticity.bilinear_form(V, dnt.simp(rho, penalty=penalty), nu=0.3)
 
 tip = dmesh.locate_entities_boundary(mesh, 2, lambda x: np.isclose(x[0], 2.0) & (x[2] < 1.001 / N))
 tags = dmesh.meshtags(mesh, 2, np.sort(tip), np.full(len(tip), 1, dtype=np.int32))
@@ -79,9 +61,9 @@ middle = dmesh.locate_entities_boundary(mesh, 2, lambda x: np.isclose(x[1], 0.0)
 sideways = fem.locate_dofs_topological(V.sub(1), 2, middle)
 symmetry = fem.dirichletbc(0.0, sideways, V.sub(1))
 
-state = StateProblem((a, L), rho, bcs=[clamp, symmetry], petsc_options_prefix="cantilever_")
+state = dnt.StateProblem((a, L), rho, bcs=[clamp, symmetry], petsc_options_prefix="cantilever_")
 state.u.name = "displacement"
-compliance = Compliance(state)
+compliance = dnt.Compliance(state)
 
 # %% [markdown]
 # ## The design, by a network and by optimality criteria
@@ -89,20 +71,20 @@ compliance = Compliance(state)
 # The penalty grows from 2 to 3 on the way.
 
 # %%
-plane = SymmetryPlane(point=(0, 0, 0), normal=(0, 1, 0))
-domain = DesignDomain(rho, volume_fraction=VOLUME_FRACTION, symmetry=[plane])
-design = Design(compliance, domain, filter=ConeFilter(domain, radius=2.0 / N))
-grid = CellGrid(mesh, (NZ, NY, NX))
-network = LeanCNN(grid.shape, kernel=3, seed=0)
+plane = dnt.SymmetryPlane(point=(0, 0, 0), normal=(0, 1, 0))
+domain = dnt.DesignDomain(rho, volume_fraction=VOLUME_FRACTION, symmetry=[plane])
+design = dnt.Design(compliance, domain, filter=dnt.ConeFilter(domain, radius=2.0 / N))
+grid = dnt.CellGrid(mesh, (NZ, NY, NX))
+network = dnt.LeanCNN(grid.shape, kernel=3, seed=0)
 
 methods = {
-    "network": (NeuralDesign(design, network, PixelTransfer(grid)), LBFGS()),
-    "optimality criteria": (design, OC()),
+    "network": (dnt.NeuralDesign(design, network, dnt.PixelTransfer(grid)), dnt.LBFGS()),
+    "optimality criteria": (design, dnt.OC()),
 }
 results = {}
 for name, (variables, method) in methods.items():
-    stages = Continuation(penalty, [(0, 2.0), (EVALUATIONS // 3, 3.0)])
-    results[name] = minimize(variables, method, evaluations=EVALUATIONS, continuation=stages)
+    stages = dnt.Continuation(penalty, [(0, 2.0), (EVALUATIONS // 3, 3.0)])
+    results[name] = dnt.minimize(variables, method, evaluations=EVALUATIONS, continuation=stages)
     if comm.rank == 0:
         print(f"{name:<20} {results[name]}", flush=True)
 
@@ -114,20 +96,22 @@ for name, (variables, method) in methods.items():
 # %%
 best = results["network"]
 whole = [(1, 0.0)]
-density = io.as_function(best.rho, rho)
-surface = io.write_stl(output / "cantilever_3d.stl", density, mirror=whole)
+density = dnt.io.as_function(best.rho, rho)
+surface = dnt.io.write_stl(output / "cantilever_3d.stl", density, mirror=whole)
 for name, result in results.items():
-    plotting.plot_solid(
+    dnt.plotting.plot_solid(
         output / f"cantilever_3d_{name.replace(' ', '_')}.png",
-        io.as_function(result.rho, rho),
+        dnt.io.as_function(result.rho, rho),
         mirror=whole,
         title=f"{name}: compliance {result.objective:.2f}",
     )
 state.solve(best.rho)
 stress = elasticity.von_mises(elasticity.stress(state.u, 1.0, nu=0.3))
-von_mises = io.cell_mean(stress, mesh, name="von_mises")
-plotting.plot_field(output / "cantilever_3d_von_mises.png", von_mises, density=density, displacement=state.u)
-io.write_paraview(output / "cantilever_3d.xdmf", density, state.u, von_mises)
+von_mises = dnt.io.cell_mean(stress, mesh, name="von_mises")
+dnt.plotting.plot_field(
+    output / "cantilever_3d_von_mises.png", von_mises, density=density, displacement=state.u
+)
+dnt.io.write_paraview(output / "cantilever_3d.xdmf", density, state.u, von_mises)
 
 # %% [markdown]
 # ## The numbers this demo stands for

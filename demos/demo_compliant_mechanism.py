@@ -27,25 +27,7 @@ from dolfinx import mesh as dmesh
 from expected import above, below, expect, near
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    LBFGS,
-    MMA,
-    CellGrid,
-    ConeFilter,
-    Design,
-    DesignDomain,
-    LeanCNN,
-    NeuralDesign,
-    PixelTransfer,
-    ReducedFunctional,
-    StateProblem,
-    io,
-    minimize,
-    plotting,
-    simp,
-    taylor_test,
-)
-from dolfinx_neural_topo.optimize import Continuation
+import dolfinx_neural_topo as dnt
 from dolfinx_neural_topo.physics import elasticity
 
 comm = MPI.COMM_WORLD
@@ -79,7 +61,7 @@ ds = ufl.Measure("ds", domain=mesh, subdomain_data=tags)
 
 u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
 penalty = fem.Constant(mesh, 3.0)
-modulus = simp(rho, penalty=penalty, E_min=1e-6)
+modulus = dnt.simp(rho, penalty=penalty, E_min=1e-6)
 k_in, k_out = 0.05, 0.05  # of the half
 a = elasticity.bilinear_form(V, modulus, nu=0.3, model="plane_stress")
 a += k_in / PORT * u[0] * v[0] * ds(INPUT) + k_out / PORT * u[0] * v[0] * ds(OUTPUT)
@@ -97,12 +79,12 @@ def corner(x):
 
 
 bcs = [held(1, lambda x: np.isclose(x[1], 0.0)), held(0, corner), held(1, corner)]
-state = StateProblem((a, L), rho, bcs=bcs, petsc_options_prefix="inverter_")
+state = dnt.StateProblem((a, L), rho, bcs=bcs, petsc_options_prefix="inverter_")
 state.u.name = "displacement"
-stroke = ReducedFunctional(state.u[0] / PORT * ds(OUTPUT), state, name="stroke")
+stroke = dnt.ReducedFunctional(state.u[0] / PORT * ds(OUTPUT), state, name="stroke")
 
 # %%
-orders = taylor_test(stroke)
+orders = dnt.taylor_test(stroke)
 
 # %% [markdown]
 # ## The design
@@ -117,18 +99,18 @@ def near_ports(x):
     return np.any([(abs(x[0] - px) < PORT) & (abs(x[1] - py) < PORT) for px, py in ports], axis=0)
 
 
-domain = DesignDomain(rho, volume_fraction=VOLUME_FRACTION, solid=near_ports)
-design = Design(stroke, domain, filter=ConeFilter(domain, radius=2.0))
-grid = CellGrid(mesh, (H, 2 * H))
-network = LeanCNN(grid.shape, seed=0)
+domain = dnt.DesignDomain(rho, volume_fraction=VOLUME_FRACTION, solid=near_ports)
+design = dnt.Design(stroke, domain, filter=dnt.ConeFilter(domain, radius=2.0))
+grid = dnt.CellGrid(mesh, (H, 2 * H))
+network = dnt.LeanCNN(grid.shape, seed=0)
 methods = {
-    "network": (NeuralDesign(design, network, PixelTransfer(grid)), LBFGS()),
-    "MMA": (design, MMA()),
+    "network": (dnt.NeuralDesign(design, network, dnt.PixelTransfer(grid)), dnt.LBFGS()),
+    "MMA": (design, dnt.MMA()),
 }
 results = {}
 for name, (variables, method) in methods.items():
-    stages = Continuation(penalty, [(0, 1.5), (15, 2.0), (30, 3.0)])
-    results[name] = minimize(variables, method, evaluations=EVALUATIONS, continuation=stages)
+    stages = dnt.Continuation(penalty, [(0, 1.5), (15, 2.0), (30, 3.0)])
+    results[name] = dnt.minimize(variables, method, evaluations=EVALUATIONS, continuation=stages)
     if comm.rank == 0:
         print(f"{name:<8} {results[name]}", flush=True)
 
@@ -139,14 +121,14 @@ for name, (variables, method) in methods.items():
 
 # %%
 best = results["network"]
-fields = {name: io.as_function(result.rho, rho, name=name) for name, result in results.items()}
+fields = {name: dnt.io.as_function(result.rho, rho, name=name) for name, result in results.items()}
 shown = {f"{name}: stroke {results[name].objective:.3f}": field for name, field in fields.items()}
-plotting.plot_designs(output / "compliant_mechanism.png", shown, mirror_bottom=True)
+dnt.plotting.plot_designs(output / "compliant_mechanism.png", shown, mirror_bottom=True)
 state.solve(best.rho)
-plotting.plot_displacement(
+dnt.plotting.plot_displacement(
     output / "compliant_mechanism_at_work.png", state.u, density=fields["network"], title="at work"
 )
-io.write_paraview(output / "compliant_mechanism.xdmf", *fields.values(), state.u)
+dnt.io.write_paraview(output / "compliant_mechanism.xdmf", *fields.values(), state.u)
 
 # %% [markdown]
 # ## The numbers this demo stands for

@@ -30,23 +30,7 @@ from dolfinx import mesh as dmesh
 from expected import above, below, expect, near
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    LBFGS,
-    MMA,
-    ConeFilter,
-    Design,
-    DesignDomain,
-    EigenProblem,
-    Eigenvalue,
-    LeanCNN,
-    NeuralDesign,
-    io,
-    mass,
-    minimize,
-    plotting,
-    simp,
-    taylor_test,
-)
+import dolfinx_neural_topo as dnt
 from dolfinx_neural_topo.physics import elasticity
 
 comm = MPI.COMM_WORLD
@@ -72,12 +56,12 @@ tip = ufl.Measure("ds", domain=mesh, subdomain_data=tags)(1)
 
 u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
 penalty = fem.Constant(mesh, 3.0)
-a = elasticity.bilinear_form(V, simp(rho, penalty=penalty, E0=1e7, E_min=1e-2), nu=0.3)
-m = mass(rho) * ufl.dot(u, v) * ufl.dx
+a = elasticity.bilinear_form(V, dnt.simp(rho, penalty=penalty, E0=1e7, E_min=1e-2), nu=0.3)
+m = dnt.mass(rho) * ufl.dot(u, v) * ufl.dx
 TIP_MASS = 1.0  # a quarter of the beam's own
 beams = {
-    "both ends": EigenProblem(a, m, rho, num=4, bcs=[left, right], petsc_options_prefix="both_"),
-    "tip mass": EigenProblem(
+    "both ends": dnt.EigenProblem(a, m, rho, num=4, bcs=[left, right], petsc_options_prefix="both_"),
+    "tip mass": dnt.EigenProblem(
         a, m + TIP_MASS * ufl.dot(u, v) * tip, rho, num=4, bcs=[left], petsc_options_prefix="tip_"
     ),
 }
@@ -88,27 +72,27 @@ beams = {
 # %%
 numbers, fields = {}, {}
 for beam, problem in beams.items():
-    lowest = Eigenvalue(problem)
+    lowest = dnt.Eigenvalue(problem)
     carrier = (lambda x: x[0] > 7.85) if beam == "tip mass" else None
-    domain = DesignDomain(rho, volume_fraction=VOLUME_FRACTION, solid=carrier)
-    design = Design(1e4 / lowest, domain, filter=ConeFilter(domain, radius=0.12))
+    domain = dnt.DesignDomain(rho, volume_fraction=VOLUME_FRACTION, solid=carrier)
+    design = dnt.Design(1e4 / lowest, domain, filter=dnt.ConeFilter(domain, radius=0.12))
     problem.solve(np.full(problem.num_owned_cells, VOLUME_FRACTION))
     uniform = problem.eigenvalues[0] ** 0.5
     bounds = near(146.1, 6e-3) if beam == "both ends" else near(17.54, 1e-2)
     numbers[f"{beam}, uniform, omega_1"] = uniform, *bounds
-    numbers[f"{beam}, Taylor order"] = taylor_test(lowest).min(), *above(1.9)
+    numbers[f"{beam}, Taylor order"] = dnt.taylor_test(lowest).min(), *above(1.9)
     methods = {
-        "MMA": (design, MMA()),
-        "network": (NeuralDesign(design, LeanCNN((H, 8 * H), seed=0)), LBFGS()),
+        "MMA": (design, dnt.MMA()),
+        "network": (dnt.NeuralDesign(design, dnt.LeanCNN((H, 8 * H), seed=0)), dnt.LBFGS()),
     }
     for method, (variables, optimizer) in methods.items():
-        run = minimize(variables, optimizer, evaluations=EVALUATIONS)
+        run = dnt.minimize(variables, optimizer, evaluations=EVALUATIONS)
         problem.solve(run.rho)
         omega = problem.eigenvalues**0.5
         numbers[f"{beam}, {method}, omega_1 / uniform"] = omega[0] / uniform, *above(2.2)
         numbers[f"{beam}, {method}, volume"] = run.volume, *below(VOLUME_FRACTION + 2e-4)
         name = f"{beam}, {method}"
-        fields[f"{name}: {omega[0]:.1f}"] = io.as_function(run.rho, rho, name=name.replace(", ", "_"))
+        fields[f"{name}: {omega[0]:.1f}"] = dnt.io.as_function(run.rho, rho, name=name.replace(", ", "_"))
         if comm.rank == 0:
             print(f"{name:<20} omega = {np.array2string(omega, precision=1)}  {run}", flush=True)
 
@@ -120,12 +104,12 @@ for beam, problem in beams.items():
 # mass to be carried, as that of the tip, is what keeps a structure whole.
 
 # %%
-plotting.plot_designs(output / "eigenfrequency.png", fields, columns=2)
+dnt.plotting.plot_designs(output / "eigenfrequency.png", fields, columns=2)
 mode = beams["tip mass"].u  # of the last design
 mode.name = "mode"
 last = list(fields.values())[-1]
-plotting.plot_displacement(output / "eigenfrequency_mode.png", mode, density=last, title="lowest mode")
-io.write_paraview(output / "eigenfrequency.xdmf", *fields.values(), mode)
+dnt.plotting.plot_displacement(output / "eigenfrequency_mode.png", mode, density=last, title="lowest mode")
+dnt.io.write_paraview(output / "eigenfrequency.xdmf", *fields.values(), mode)
 
 # %% [markdown]
 # ## The numbers this demo stands for

@@ -28,24 +28,7 @@ from dolfinx import mesh as dmesh
 from expected import above, below, expect, near
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    LBFGS,
-    CellGrid,
-    ConeFilter,
-    Design,
-    DesignDomain,
-    LeanCNN,
-    NeuralDesign,
-    PixelTransfer,
-    ReducedFunctional,
-    StateProblem,
-    io,
-    minimize,
-    plotting,
-    simp,
-    taylor_test,
-)
-from dolfinx_neural_topo.optimize import Continuation
+import dolfinx_neural_topo as dnt
 from dolfinx_neural_topo.physics import elasticity, hyperelasticity
 
 comm = MPI.COMM_WORLD
@@ -75,14 +58,14 @@ L = ufl.dot(traction, v) * ds_end
 wall = dmesh.locate_entities_boundary(mesh, 1, lambda x: np.isclose(x[0], 0.0))
 bcs = [fem.dirichletbc(np.zeros(2), fem.locate_dofs_topological(V, 1, wall), V)]
 
-E = simp(rho, penalty=3.0, E_min=1e-5)
+E = dnt.simp(rho, penalty=3.0, E_min=1e-5)
 small = elasticity.bilinear_form(V, E, nu=0.3, model="plane_strain")
 u = fem.Function(V, name="displacement")
 gamma = hyperelasticity.solid_share(rho)
 F = hyperelasticity.residual(u, E, nu=0.3, gamma=gamma) - L
 states = {
-    "small strains": StateProblem((small, L), rho, bcs=bcs, petsc_options_prefix="small_"),
-    "large strains": StateProblem(
+    "small strains": dnt.StateProblem((small, L), rho, bcs=bcs, petsc_options_prefix="small_"),
+    "large strains": dnt.StateProblem(
         F,
         rho,
         u=u,
@@ -92,11 +75,11 @@ states = {
     ),
 }
 work = {
-    name: ReducedFunctional(ufl.dot(traction, state.u) * ds_end, state, name=f"work, {name}")
+    name: dnt.ReducedFunctional(ufl.dot(traction, state.u) * ds_end, state, name=f"work, {name}")
     for name, state in states.items()
 }
 force.value = 0.05 * LOAD  # the random density of the test is far softer than a design
-orders = taylor_test(work["large strains"])
+orders = dnt.taylor_test(work["large strains"])
 
 # %% [markdown]
 # ## The same network, first for one analysis, then for the other
@@ -107,19 +90,21 @@ def near_load(x):
     return (x[0] > 4 - 2 * SPOT) & (abs(x[1] - 0.5) < SPOT)
 
 
-domain = DesignDomain(rho, volume_fraction=VOLUME_FRACTION, solid=near_load)
-cone = ConeFilter(domain, radius=2.0 / N)
-grid = CellGrid(mesh, (N, 4 * N))
-network = LeanCNN(grid.shape, seed=0)
+domain = dnt.DesignDomain(rho, volume_fraction=VOLUME_FRACTION, solid=near_load)
+cone = dnt.ConeFilter(domain, radius=2.0 / N)
+grid = dnt.CellGrid(mesh, (N, 4 * N))
+network = dnt.LeanCNN(grid.shape, seed=0)
 load_steps = {
     "small strains": [(0, LOAD)],
     "large strains": [(0, 0.5 * LOAD), (EVALUATIONS // 4, 0.75 * LOAD), (EVALUATIONS // 2, LOAD)],
 }
 results = {}
 for name, functional in work.items():
-    variables = NeuralDesign(Design(functional, domain, filter=cone), network, PixelTransfer(grid))
-    steps = Continuation(force, load_steps[name])
-    results[name] = minimize(variables, LBFGS(), evaluations=EVALUATIONS, continuation=steps)
+    variables = dnt.NeuralDesign(
+        dnt.Design(functional, domain, filter=cone), network, dnt.PixelTransfer(grid)
+    )
+    steps = dnt.Continuation(force, load_steps[name])
+    results[name] = dnt.minimize(variables, dnt.LBFGS(), evaluations=EVALUATIONS, continuation=steps)
     variables.evaluate(results[name].x, gradient=False)  # the network holds its best weights for the next run
     if comm.rank == 0:
         print(f"{name:<14} {results[name]}", flush=True)
@@ -130,11 +115,11 @@ for name, functional in work.items():
 # %%
 fields, judged = {}, {}
 for name, result in results.items():
-    fields[name] = io.as_function(result.rho, rho, name=name.replace(" ", "_"))
+    fields[name] = dnt.io.as_function(result.rho, rho, name=name.replace(" ", "_"))
     for share in np.linspace(0.1, 1.0, 10):
         force.value = share * LOAD
         judged[name] = work["large strains"].value(result.rho)
-    plotting.plot_displacement(
+    dnt.plotting.plot_displacement(
         output / f"hyperelastic_{name.replace(' ', '_')}.png",
         u,
         density=fields[name],
@@ -142,8 +127,8 @@ for name, result in results.items():
         title=f"designed for {name}: the end moves by {judged[name] / LOAD:.4f}",
     )
 shown = {f"for {name}: {judged[name] / LOAD:.4f}": field for name, field in fields.items()}
-plotting.plot_designs(output / "hyperelastic.png", shown, columns=2)
-io.write_paraview(output / "hyperelastic.xdmf", *fields.values(), u)
+dnt.plotting.plot_designs(output / "hyperelastic.png", shown, columns=2)
+dnt.io.write_paraview(output / "hyperelastic.xdmf", *fields.values(), u)
 
 # %% [markdown]
 # ## The numbers this demo stands for

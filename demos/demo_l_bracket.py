@@ -26,25 +26,7 @@ from dolfinx import fem
 from expected import below, expect, near
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    LBFGS,
-    OC,
-    Compliance,
-    ConeFilter,
-    Design,
-    DesignDomain,
-    FourierMLP,
-    LeanCNN,
-    NeuralDesign,
-    PointTransfer,
-    SampledTransfer,
-    StateProblem,
-    io,
-    minimize,
-    plotting,
-    simp,
-)
-from dolfinx_neural_topo.optimize import Continuation
+import dolfinx_neural_topo as dnt
 from dolfinx_neural_topo.physics import elasticity
 
 comm = MPI.COMM_WORLD
@@ -58,21 +40,21 @@ VOLUME_FRACTION = 0.45
 # ## The physics
 
 # %%
-tagged = io.read_mesh(here.parent / "meshes" / "l_bracket.msh", comm)
+tagged = dnt.io.read_mesh(here.parent / "meshes" / "l_bracket.msh", comm)
 mesh = tagged.mesh
 rho = fem.Function(fem.functionspace(mesh, ("DG", 0)), name="density")
 V = fem.functionspace(mesh, ("Lagrange", 1, (2,)))
 penalty = fem.Constant(mesh, 3.0)
-a = elasticity.bilinear_form(V, simp(rho, penalty=penalty), nu=0.3, model="plane_stress")
+a = elasticity.bilinear_form(V, dnt.simp(rho, penalty=penalty), nu=0.3, model="plane_stress")
 ds_load = tagged.ds("load")
 perimeter = comm.allreduce(fem.assemble_scalar(fem.form(1.0 * ds_load)), op=MPI.SUM)
 traction = fem.Constant(mesh, (0.0, -1.0 / perimeter))
 L = ufl.dot(traction, ufl.TestFunction(V)) * ds_load
 bolted = fem.locate_dofs_topological(V, 1, tagged.facets("bolts"))
 bcs = [fem.dirichletbc(np.zeros(2), bolted, V)]
-state = StateProblem((a, L), rho, bcs=bcs, petsc_options_prefix="bracket_")
+state = dnt.StateProblem((a, L), rho, bcs=bcs, petsc_options_prefix="bracket_")
 state.u.name = "displacement"
-compliance = Compliance(state)
+compliance = dnt.Compliance(state)
 
 # %% [markdown]
 # ## The design: passive cells by name and by place
@@ -83,20 +65,23 @@ def pipe(x):
     return np.hypot(x[0] - 0.22, x[1] - 0.22) < 0.08
 
 
-domain = DesignDomain(rho, volume_fraction=VOLUME_FRACTION, solid=tagged.owned_cells("rings"), void=pipe)
-design = Design(compliance, domain, filter=ConeFilter(domain, radius=0.036))
+domain = dnt.DesignDomain(rho, volume_fraction=VOLUME_FRACTION, solid=tagged.owned_cells("rings"), void=pipe)
+design = dnt.Design(compliance, domain, filter=dnt.ConeFilter(domain, radius=0.036))
 
-image = SampledTransfer(domain, (64, 64))
-points = PointTransfer(domain)
+image = dnt.SampledTransfer(domain, (64, 64))
+points = dnt.PointTransfer(domain)
 methods = {
-    "grid network, sampled": (NeuralDesign(design, LeanCNN((64, 64), seed=0), image), LBFGS()),
-    "coordinate network": (NeuralDesign(design, FourierMLP(2, length_scale=0.12, seed=0), points), LBFGS()),
-    "optimality criteria": (design, OC()),
+    "grid network, sampled": (dnt.NeuralDesign(design, dnt.LeanCNN((64, 64), seed=0), image), dnt.LBFGS()),
+    "coordinate network": (
+        dnt.NeuralDesign(design, dnt.FourierMLP(2, length_scale=0.12, seed=0), points),
+        dnt.LBFGS(),
+    ),
+    "optimality criteria": (design, dnt.OC()),
 }
 results = {}
 for name, (variables, method) in methods.items():
-    stages = Continuation(penalty, [(0, 2.0), (EVALUATIONS // 4, 3.0)])
-    results[name] = minimize(variables, method, evaluations=EVALUATIONS, continuation=stages)
+    stages = dnt.Continuation(penalty, [(0, 2.0), (EVALUATIONS // 4, 3.0)])
+    results[name] = dnt.minimize(variables, method, evaluations=EVALUATIONS, continuation=stages)
     if comm.rank == 0:
         print(f"{name:<22} {results[name]}", flush=True)
 
@@ -104,15 +89,17 @@ for name, (variables, method) in methods.items():
 # ## Pictures, and a file for ParaView
 
 # %%
-fields = {name: io.as_function(result.rho, rho, name=name) for name, result in results.items()}
+fields = {name: dnt.io.as_function(result.rho, rho, name=name) for name, result in results.items()}
 shown = {f"{name}: {results[name].objective:.2f}": field for name, field in fields.items()}
-plotting.plot_designs(output / "l_bracket.png", shown, columns=3)
+dnt.plotting.plot_designs(output / "l_bracket.png", shown, columns=3)
 best = min(results, key=lambda name: results[name].objective)
 state.solve(results[best].rho)
 stress = elasticity.von_mises(elasticity.stress(state.u, 1.0, nu=0.3))
-von_mises = io.cell_mean(stress, mesh, name="von_mises")
-plotting.plot_field(output / "l_bracket_von_mises.png", von_mises, density=fields[best], displacement=state.u)
-io.write_paraview(output / "l_bracket.xdmf", *fields.values(), state.u, von_mises)
+von_mises = dnt.io.cell_mean(stress, mesh, name="von_mises")
+dnt.plotting.plot_field(
+    output / "l_bracket_von_mises.png", von_mises, density=fields[best], displacement=state.u
+)
+dnt.io.write_paraview(output / "l_bracket.xdmf", *fields.values(), state.u, von_mises)
 
 # %% [markdown]
 # ## The numbers this demo stands for

@@ -27,27 +27,7 @@ from dolfinx import fem, mesh
 from expected import expect, near
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    LBFGS,
-    OC,
-    CellGrid,
-    Compliance,
-    ConeFilter,
-    Design,
-    DesignDomain,
-    NeuralDesign,
-    NLoptMMA,
-    PaperCNN,
-    PixelLogits,
-    PixelTransfer,
-    SciPyLBFGSB,
-    StateProblem,
-    io,
-    minimize,
-    nodal_load,
-    plotting,
-    simp,
-)
+import dolfinx_neural_topo as dnt
 
 comm = MPI.COMM_WORLD
 output = Path(__file__).parent / "output"
@@ -64,7 +44,7 @@ rho = fem.Function(fem.functionspace(domain_mesh, ("DG", 0)), name="rho")
 V = fem.functionspace(domain_mesh, ("Lagrange", 1, (2,)))
 
 nu = 0.3
-E = simp(rho, penalty=3.0, E_min=1e-9)
+E = dnt.simp(rho, penalty=3.0, E_min=1e-9)
 
 
 def strain(u):
@@ -90,10 +70,10 @@ def fixed(component, where):
 
 symmetry = fixed(0, lambda x: np.isclose(x[0], 0.0))
 roller = fixed(1, lambda x: np.isclose(x[0], WIDTH) & np.isclose(x[1], 0.0))
-load = nodal_load(V, [(0.0, HEIGHT)], [(0.0, -1.0)])
+load = dnt.nodal_load(V, [(0.0, HEIGHT)], [(0.0, -1.0)])
 
-state = StateProblem((a, L), rho, bcs=[symmetry, roller], nodal_loads=[load], petsc_options_prefix="mbb_")
-compliance = Compliance(state)
+state = dnt.StateProblem((a, L), rho, bcs=[symmetry, roller], nodal_loads=[load], petsc_options_prefix="mbb_")
+compliance = dnt.Compliance(state)
 
 # %% [markdown]
 # ## The design
@@ -102,20 +82,20 @@ compliance = Compliance(state)
 # the filter.
 
 # %%
-domain = DesignDomain(rho, volume_fraction=0.5)
-cone = ConeFilter(domain, radius=2.0)
-design = Design(compliance, domain, filter=cone, constrain="physical")
-paper_design = Design(compliance, domain, filter=cone, constrain="design")
-grid = CellGrid(domain_mesh, (HEIGHT, WIDTH))
-transfer = PixelTransfer(grid)
+domain = dnt.DesignDomain(rho, volume_fraction=0.5)
+cone = dnt.ConeFilter(domain, radius=2.0)
+design = dnt.Design(compliance, domain, filter=cone, constrain="physical")
+paper_design = dnt.Design(compliance, domain, filter=cone, constrain="design")
+grid = dnt.CellGrid(domain_mesh, (HEIGHT, WIDTH))
+transfer = dnt.PixelTransfer(grid)
 
-network = PaperCNN((HEIGHT, WIDTH), resizes=(1, 1, 2, 2, 1), seed=SEED)
-pixels = PixelLogits((HEIGHT, WIDTH), value=0.5)
+network = dnt.PaperCNN((HEIGHT, WIDTH), resizes=(1, 1, 2, 2, 1), seed=SEED)
+pixels = dnt.PixelLogits((HEIGHT, WIDTH), value=0.5)
 runs = {
-    "CNN + L-BFGS": (NeuralDesign(paper_design, network, transfer), LBFGS()),
-    "MMA": (design, NLoptMMA()),
-    "OC": (design, OC(move=0.2, damping=0.5)),
-    "pixels + L-BFGS": (NeuralDesign(paper_design, pixels, transfer), SciPyLBFGSB()),
+    "CNN + L-BFGS": (dnt.NeuralDesign(paper_design, network, transfer), dnt.LBFGS()),
+    "MMA": (design, dnt.NLoptMMA()),
+    "OC": (design, dnt.OC(move=0.2, damping=0.5)),
+    "pixels + L-BFGS": (dnt.NeuralDesign(paper_design, pixels, transfer), dnt.SciPyLBFGSB()),
 }
 
 # %% [markdown]
@@ -126,7 +106,7 @@ results = {}
 for name, (variables, method) in runs.items():
     if comm.rank == 0:
         print(f"{name} ...", flush=True)
-    results[name] = minimize(variables, method, evaluations=EVALUATIONS)
+    results[name] = dnt.minimize(variables, method, evaluations=EVALUATIONS)
 
 if comm.rank == 0:
     print(f"\n{'method':<16} {'compliance':>10} {'volume':>8} {'evaluations':>11} {'seconds':>8}")
@@ -141,8 +121,8 @@ if comm.rank == 0:
 
 # %%
 images = {f"{name}: {result.objective:.2f}": grid.to_image(result.rho) for name, result in results.items()}
-plotting.plot_designs(output / "mbb_beam.png", images, columns=2, mirror_left=True, comm=comm)
-plotting.plot_convergence(
+dnt.plotting.plot_designs(output / "mbb_beam.png", images, columns=2, mirror_left=True, comm=comm)
+dnt.plotting.plot_convergence(
     output / "mbb_beam_convergence.png",
     {name: result.history.objective for name, result in results.items()},
     best=True,
@@ -150,8 +130,8 @@ plotting.plot_convergence(
     comm=comm,
 )
 
-fields = [io.as_function(result.rho, rho, name=name) for name, result in results.items()]
-io.write_paraview(output / "mbb_beam.xdmf", *fields)
+fields = [dnt.io.as_function(result.rho, rho, name=name) for name, result in results.items()]
+dnt.io.write_paraview(output / "mbb_beam.xdmf", *fields)
 
 # %% [markdown]
 # ## The numbers this demo stands for

@@ -24,19 +24,7 @@ import numpy as np
 from expected import below, expect, near
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    LBFGS,
-    NeuralDesign,
-    NLoptMMA,
-    PaperCNN,
-    PixelLogits,
-    PixelTransfer,
-    SciPyLBFGSB,
-    io,
-    minimize,
-    minimize_multistart,
-    plotting,
-)
+import dolfinx_neural_topo as dnt
 from dolfinx_neural_topo.tasks import coarse, get_task
 from dolfinx_neural_topo.tasks.build import build
 
@@ -56,15 +44,15 @@ SEED = 0
 # %%
 task = get_task(TASK)
 built = build(task, comm, petsc_options_prefix="building_")
-transfer = PixelTransfer(built.grid)
-network = PaperCNN(task.image_shape, seed=SEED)
-pixels = PixelLogits(task.image_shape, value=task.volume_fraction)
+transfer = dnt.PixelTransfer(built.grid)
+network = dnt.PaperCNN(task.image_shape, seed=SEED)
+pixels = dnt.PixelLogits(task.image_shape, value=task.volume_fraction)
 methods = {
-    "CNN + L-BFGS": (NeuralDesign(built.design, network, transfer), LBFGS()),
-    "MMA": (built.design, NLoptMMA()),
-    "pixels + L-BFGS": (NeuralDesign(built.design, pixels, transfer), SciPyLBFGSB()),
+    "CNN + L-BFGS": (dnt.NeuralDesign(built.design, network, transfer), dnt.LBFGS()),
+    "MMA": (built.design, dnt.NLoptMMA()),
+    "pixels + L-BFGS": (dnt.NeuralDesign(built.design, pixels, transfer), dnt.SciPyLBFGSB()),
 }
-movie = plotting.Movie(output / "multistory_building.gif", comm=comm)
+movie = dnt.plotting.Movie(output / "multistory_building.gif", comm=comm)
 
 
 def film(step):
@@ -76,7 +64,7 @@ def film(step):
 results = {}
 for name, (variables, method) in methods.items():
     watch = [film] if name == "CNN + L-BFGS" else []
-    results[name] = minimize(variables, method, evaluations=EVALUATIONS, callbacks=watch)
+    results[name] = dnt.minimize(variables, method, evaluations=EVALUATIONS, callbacks=watch)
     if comm.rank == 0:
         print(f"{name:<16} {results[name]}", flush=True)
 
@@ -87,7 +75,7 @@ for name, (variables, method) in methods.items():
 # density. Costs are counted in solves on the full grid.
 
 # %%
-found = minimize_multistart(
+found = dnt.minimize_multistart(
     built.design, coarse.problem(task), meshes=coarse.meshes(task), budget=EVALUATIONS, seed=SEED
 )
 if comm.rank == 0:
@@ -102,10 +90,10 @@ results["multi-start"] = found
 images = {
     f"{name}: {result.objective:.2f}": built.grid.to_image(result.rho) for name, result in results.items()
 }
-plotting.plot_designs(output / "multistory_building.png", images, columns=4, mirror_right=True, comm=comm)
+dnt.plotting.plot_designs(output / "multistory_building.png", images, columns=4, mirror_right=True, comm=comm)
 earlier = round(found.equivalent_evaluations) - len(found.history)  # before the first one on the full grid
 curves = {name: result.history.objective for name, result in results.items() if result is not found}
-plotting.plot_convergence(
+dnt.plotting.plot_convergence(
     output / "multistory_building_convergence.png",
     {**curves, "multi-start": [np.nan] * earlier + found.history},
     best=True,
@@ -114,8 +102,8 @@ plotting.plot_convergence(
     comm=comm,
 )
 movie.save()
-fields = [io.as_function(result.rho, built.state.rho, name=name) for name, result in results.items()]
-io.write_paraview(output / "multistory_building.xdmf", *fields)
+fields = [dnt.io.as_function(result.rho, built.state.rho, name=name) for name, result in results.items()]
+dnt.io.write_paraview(output / "multistory_building.xdmf", *fields)
 
 # %% [markdown]
 # ## The numbers this demo stands for

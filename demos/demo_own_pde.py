@@ -23,24 +23,7 @@ from dolfinx import fem
 from expected import above, below, expect, near
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    LBFGS,
-    OC,
-    ConeFilter,
-    Design,
-    DesignDomain,
-    FourierMLP,
-    HeavisideProjection,
-    NeuralDesign,
-    ReducedFunctional,
-    StateProblem,
-    io,
-    minimize,
-    plotting,
-    simp,
-    taylor_test,
-)
-from dolfinx_neural_topo.optimize import Continuation
+import dolfinx_neural_topo as dnt
 
 comm = MPI.COMM_WORLD
 here = Path(__file__).parent
@@ -54,27 +37,29 @@ EVALUATIONS = 400 if FULL else 60
 # Mesh and named groups, then the state equation $(a, L)$, the objective $J$ and the design chain.
 
 # %%
-tagged = io.read_mesh(here.parent / "meshes" / "heat_sink.msh", comm)
+tagged = dnt.io.read_mesh(here.parent / "meshes" / "heat_sink.msh", comm)
 mesh = tagged.mesh
 rho = fem.Function(fem.functionspace(mesh, ("DG", 0)), name="density")
 V = fem.functionspace(mesh, ("Lagrange", 1))
 
 T_trial, v = ufl.TrialFunction(V), ufl.TestFunction(V)
-k = simp(rho, penalty=3.0, E_min=1e-3)
+k = dnt.simp(rho, penalty=3.0, E_min=1e-3)
 a = k * ufl.dot(ufl.grad(T_trial), ufl.grad(v)) * ufl.dx
 L = v * ufl.dx
 cold = fem.locate_dofs_topological(V, 1, tagged.facets("sink"))
 bcs = [fem.dirichletbc(0.0, cold, V)]
 
-state = StateProblem((a, L), rho, bcs=bcs, petsc_options_prefix="heat_")
+state = dnt.StateProblem((a, L), rho, bcs=bcs, petsc_options_prefix="heat_")
 T = state.u
 T.name = "temperature"
 area = comm.allreduce(fem.assemble_scalar(fem.form(1.0 * ufl.dx(mesh))))
-mean_temperature = ReducedFunctional(T / area * ufl.dx, state, name="mean temperature")
+mean_temperature = dnt.ReducedFunctional(T / area * ufl.dx, state, name="mean temperature")
 
-domain = DesignDomain(rho, volume_fraction=0.4)
-projection = HeavisideProjection(beta=1.0)
-design = Design(mean_temperature, domain, filter=ConeFilter(domain, radius=0.07), projection=projection)
+domain = dnt.DesignDomain(rho, volume_fraction=0.4)
+projection = dnt.HeavisideProjection(beta=1.0)
+design = dnt.Design(
+    mean_temperature, domain, filter=dnt.ConeFilter(domain, radius=0.07), projection=projection
+)
 
 # %% [markdown]
 # ## First of all: is the gradient right?
@@ -82,7 +67,7 @@ design = Design(mean_temperature, domain, filter=ConeFilter(domain, radius=0.07)
 # The remainder of the linearization must vanish with the square of the step: order 2.
 
 # %%
-orders = taylor_test(mean_temperature)
+orders = dnt.taylor_test(mean_temperature)
 
 # %% [markdown]
 # ## Design it twice: by a network of the coordinates, and by optimality criteria
@@ -91,17 +76,17 @@ orders = taylor_test(mean_temperature)
 # A projection that sharpens in three stages makes the filtered density black and white.
 
 # %%
-network = FourierMLP(dim=2, length_scale=0.25, seed=0)
+network = dnt.FourierMLP(dim=2, length_scale=0.25, seed=0)
 methods = {
-    "coordinate network": (NeuralDesign(design, network), LBFGS()),
-    "optimality criteria": (design, OC()),
+    "coordinate network": (dnt.NeuralDesign(design, network), dnt.LBFGS()),
+    "optimality criteria": (design, dnt.OC()),
 }
 runs = {}
 for name, (variables, method) in methods.items():
-    sharpen = Continuation(
+    sharpen = dnt.Continuation(
         projection, [(0, 1.0), (EVALUATIONS // 3, 4.0), (2 * EVALUATIONS // 3, 12.0)], attribute="beta"
     )
-    runs[name] = minimize(variables, method, evaluations=EVALUATIONS, continuation=sharpen)
+    runs[name] = dnt.minimize(variables, method, evaluations=EVALUATIONS, continuation=sharpen)
 uniform = runs["optimality criteria"].history.objective[0]
 for name, result in runs.items():
     if comm.rank == 0:
@@ -111,18 +96,18 @@ for name, result in runs.items():
 # ## Pictures, and a file for ParaView
 
 # %%
-fields = {name: io.as_function(result.rho, rho, name=name) for name, result in runs.items()}
+fields = {name: dnt.io.as_function(result.rho, rho, name=name) for name, result in runs.items()}
 shown = {f"{name}: {runs[name].objective:.3f}": field for name, field in fields.items()}
-plotting.plot_designs(output / "own_pde.png", shown)
-plotting.plot_convergence(
+dnt.plotting.plot_designs(output / "own_pde.png", shown)
+dnt.plotting.plot_convergence(
     output / "own_pde_convergence.png",
     {name: result.history.objective for name, result in runs.items()},
     ylabel="mean temperature",
     comm=comm,
 )
 state.solve(runs["coordinate network"].rho)
-plotting.plot_field(output / "own_pde_temperature.png", T)
-io.write_paraview(output / "own_pde.xdmf", *fields.values(), T)
+dnt.plotting.plot_field(output / "own_pde_temperature.png", T)
+dnt.io.write_paraview(output / "own_pde.xdmf", *fields.values(), T)
 
 # %% [markdown]
 # ## The numbers this demo stands for

@@ -28,20 +28,7 @@ from dolfinx import mesh as dmesh
 from expected import below, expect, near
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    CellGrid,
-    Compliance,
-    ConeFilter,
-    Design,
-    DesignDomain,
-    PixelTransfer,
-    StateProblem,
-    TopologyObjective,
-    io,
-    nodal_load,
-    plotting,
-    simp,
-)
+import dolfinx_neural_topo as dnt
 from dolfinx_neural_topo.bridge import global_sum
 from dolfinx_neural_topo.physics import elasticity
 
@@ -59,17 +46,17 @@ ALPHA = 0.5  # weight of the greyness
 mesh = dmesh.create_rectangle(comm, [(0, 0), (W, H)], (W, H), dmesh.CellType.quadrilateral)
 rho = fem.Function(fem.functionspace(mesh, ("DG", 0)), name="density")
 V = fem.functionspace(mesh, ("Lagrange", 1, (2,)))
-a = elasticity.bilinear_form(V, simp(rho, penalty=3.0), nu=0.3)
+a = elasticity.bilinear_form(V, dnt.simp(rho, penalty=3.0), nu=0.3)
 L = ufl.dot(fem.Constant(mesh, (0.0, 0.0)), ufl.TestFunction(V)) * ufl.dx
 wall = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0.0))
 clamp = fem.dirichletbc(np.zeros(2), wall, V)
-load = nodal_load(V, [(W, H // 2)], [(0.0, -1.0)])
-state = StateProblem((a, L), rho, bcs=[clamp], nodal_loads=[load], petsc_options_prefix="loop_")
+load = dnt.nodal_load(V, [(W, H // 2)], [(0.0, -1.0)])
+state = dnt.StateProblem((a, L), rho, bcs=[clamp], nodal_loads=[load], petsc_options_prefix="loop_")
 
-domain = DesignDomain(rho, volume_fraction=0.4)
-design = Design(Compliance(state), domain, filter=ConeFilter(domain, radius=2.0))
-grid = CellGrid(mesh, (H, W))
-objective = TopologyObjective(design, PixelTransfer(grid))
+domain = dnt.DesignDomain(rho, volume_fraction=0.4)
+design = dnt.Design(dnt.Compliance(state), domain, filter=dnt.ConeFilter(domain, radius=2.0))
+grid = dnt.CellGrid(mesh, (H, W))
+objective = dnt.TopologyObjective(design, dnt.PixelTransfer(grid))
 cell_volumes = torch.from_numpy(domain.cell_volumes)
 area = domain.design_volume
 
@@ -145,15 +132,15 @@ runs = {"compliance alone": train(0.0), "with a penalty on grey": train(ALPHA)}
 images, fields = {}, []
 for name, (history, density) in runs.items():
     images[f"{name}: c = {history[-1, 0]:.1f}, grey = {history[-1, 1]:.3f}"] = grid.to_image(density)
-    fields.append(io.as_function(density, rho, name=name.replace(" ", "_")))
-plotting.plot_designs(output / "own_training_loop.png", images, columns=2, comm=comm)
-plotting.plot_convergence(
+    fields.append(dnt.io.as_function(density, rho, name=name.replace(" ", "_")))
+dnt.plotting.plot_designs(output / "own_training_loop.png", images, columns=2, comm=comm)
+dnt.plotting.plot_convergence(
     output / "own_training_loop_convergence.png",
     {name: history[:, 0] for name, (history, _) in runs.items()},
     ylabel="compliance",
     comm=comm,
 )
-io.write_paraview(output / "own_training_loop.xdmf", *fields)
+dnt.io.write_paraview(output / "own_training_loop.xdmf", *fields)
 
 # %% [markdown]
 # ## The numbers this demo stands for

@@ -31,25 +31,7 @@ from dolfinx import mesh as dmesh
 from expected import above, below, expect
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    LBFGS,
-    MMA,
-    AugmentedLagrangian,
-    ConeFilter,
-    Continuation,
-    Design,
-    DesignDomain,
-    HeavisideProjection,
-    LeanCNN,
-    NeuralDesign,
-    ReducedFunctional,
-    StateProblem,
-    io,
-    minimize,
-    plotting,
-    simp,
-    taylor_test,
-)
+import dolfinx_neural_topo as dnt
 from dolfinx_neural_topo.physics import elasticity, homogenization
 
 comm = MPI.COMM_WORLD
@@ -69,8 +51,8 @@ VOLUME_FRACTION, POISSON = 0.5, 0.3
 mesh = dmesh.create_unit_square(comm, N, N, dmesh.CellType.quadrilateral)
 rho = fem.Function(fem.functionspace(mesh, ("DG", 0)), name="density")
 V = fem.functionspace(mesh, ("Lagrange", 1, (2,)))
-E = simp(rho, E_min=1e-4)
-cell = StateProblem(
+E = dnt.simp(rho, E_min=1e-4)
+cell = dnt.StateProblem(
     (elasticity.bilinear_form(V, E, POISSON), homogenization.loads(V, E, POISSON)),
     rho,
     bcs=[homogenization.corners(V)],
@@ -80,13 +62,15 @@ cell = StateProblem(
 
 
 def entry(k, l):
-    return ReducedFunctional(homogenization.stiffness(cell.states, E, k, l, POISSON), cell, name=f"C{k}{l}")
+    return dnt.ReducedFunctional(
+        homogenization.stiffness(cell.states, E, k, l, POISSON), cell, name=f"C{k}{l}"
+    )
 
 
-bulk = ReducedFunctional(homogenization.bulk_modulus(cell.states, E, POISSON), cell, name="bulk modulus")
+bulk = dnt.ReducedFunctional(homogenization.bulk_modulus(cell.states, E, POISSON), cell, name="bulk modulus")
 axial = 0.5 * (entry(0, 0) + entry(1, 1))
 ratio = entry(0, 1) / axial
-orders = taylor_test(bulk), taylor_test(ratio)
+orders = dnt.taylor_test(bulk), dnt.taylor_test(ratio)
 K0, G0 = 1.0 / (2.0 * (1.0 - POISSON)), 1.0 / (2.0 * (1.0 + POISSON))
 bound = VOLUME_FRACTION * K0 * G0 / (G0 + (1.0 - VOLUME_FRACTION) * K0)
 
@@ -99,24 +83,26 @@ bound = VOLUME_FRACTION * K0 * G0 / (G0 + (1.0 - VOLUME_FRACTION) * K0)
 # (48 % of the bound); from $\nu$ it finds its own way.
 
 # %%
-domain = DesignDomain(rho, volume_fraction=VOLUME_FRACTION, periodic=True)  # filters reach into the next cell
-cone = ConeFilter(domain, radius=0.08)
+domain = dnt.DesignDomain(
+    rho, volume_fraction=VOLUME_FRACTION, periodic=True
+)  # filters reach into the next cell
+cone = dnt.ConeFilter(domain, radius=0.08)
 middle = np.linalg.norm(domain.midpoints[:, :2] - 0.5, axis=1)
 start = np.where(middle < 0.25, 0.2, 0.55)[domain.design]
 
 
 def run(name, objective, constraints=()):
-    projection = HeavisideProjection(beta=1.0)
-    design = Design(objective, domain, filter=cone, projection=projection, constraints=list(constraints))
+    projection = dnt.HeavisideProjection(beta=1.0)
+    design = dnt.Design(objective, domain, filter=cone, projection=projection, constraints=list(constraints))
     steps = [(0, 1.0), (EVALUATIONS // 2, 4.0), (3 * EVALUATIONS // 4, 16.0)]
-    sharpen = Continuation(projection, steps, attribute="beta")
-    variables, method = design, MMA()
+    sharpen = dnt.Continuation(projection, steps, attribute="beta")
+    variables, method = design, dnt.MMA()
     if name == "network":
-        variables = NeuralDesign(design, LeanCNN((N, N), seed=0))
-        method = AugmentedLagrangian(LBFGS()) if constraints else LBFGS()
+        variables = dnt.NeuralDesign(design, dnt.LeanCNN((N, N), seed=0))
+        method = dnt.AugmentedLagrangian(dnt.LBFGS()) if constraints else dnt.LBFGS()
     else:
         design.initial = lambda: start
-    return minimize(variables, method, evaluations=EVALUATIONS, continuation=sharpen)
+    return dnt.minimize(variables, method, evaluations=EVALUATIONS, continuation=sharpen)
 
 
 runs = {
@@ -137,7 +123,7 @@ for name, result in runs.items():
 # Four cells of each.
 
 # %%
-fields = {name: io.as_function(result.rho, rho, name=name) for name, result in runs.items()}
+fields = {name: dnt.io.as_function(result.rho, rho, name=name) for name, result in runs.items()}
 titles = {"stiff": f"K = {share:.1%} of the bound", **{n: f"{n}: nu = {r:.2f}" for n, r in ratios.items()}}
 
 
@@ -153,12 +139,12 @@ def repeated(function):
     return tiled
 
 
-plotting.plot_designs(
+dnt.plotting.plot_designs(
     output / "periodic_cell.png", {titles[name]: repeated(fields[name]) for name in runs}, columns=3
 )
 ratio.value(runs["MMA"].rho)
 cell.u.name = "fluctuation"
-io.write_paraview(output / "periodic_cell.xdmf", *fields.values(), cell.u)
+dnt.io.write_paraview(output / "periodic_cell.xdmf", *fields.values(), cell.u)
 
 # %% [markdown]
 # ## The numbers this demo stands for

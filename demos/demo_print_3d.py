@@ -32,21 +32,8 @@ from dolfinx import mesh as dmesh
 from expected import above, expect, near
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    MMA,
-    CellGrid,
-    Compliance,
-    ConeFilter,
-    Design,
-    DesignDomain,
-    StateProblem,
-    io,
-    make_buildable,
-    minimize,
-    plotting,
-    simp,
-)
-from dolfinx_neural_topo.density import OverhangFilter, SymmetryPlane
+import dolfinx_neural_topo as dnt
+from dolfinx_neural_topo.density import OverhangFilter
 from dolfinx_neural_topo.physics import elasticity
 
 matplotlib.use("Agg")
@@ -66,7 +53,7 @@ VOLUME_FRACTION = 0.2
 mesh = dmesh.create_box(comm, [(0, 0, 0), (2.0, 0.5, 1.0)], [2 * N, N // 2, N], dmesh.CellType.hexahedron)
 rho = fem.Function(fem.functionspace(mesh, ("DG", 0)), name="density")
 V = fem.functionspace(mesh, ("Lagrange", 1, (3,)))
-a = elasticity.bilinear_form(V, simp(rho, penalty=3.0), nu=0.3)
+a = elasticity.bilinear_form(V, dnt.simp(rho, penalty=3.0), nu=0.3)
 
 tip = dmesh.locate_entities_boundary(mesh, 2, lambda x: np.isclose(x[0], 2.0) & (x[2] < 1.001 / N))
 tags = dmesh.meshtags(mesh, 2, np.sort(tip), np.full(len(tip), 1, dtype=np.int32))
@@ -77,7 +64,7 @@ wall = dmesh.locate_entities_boundary(mesh, 2, lambda x: np.isclose(x[0], 0.0))
 clamp = fem.dirichletbc(np.zeros(3), fem.locate_dofs_topological(V, 2, wall), V)
 middle = dmesh.locate_entities_boundary(mesh, 2, lambda x: np.isclose(x[1], 0.0))
 symmetry = fem.dirichletbc(0.0, fem.locate_dofs_topological(V.sub(1), 2, middle), V.sub(1))
-state = StateProblem((a, L), rho, bcs=[clamp, symmetry], petsc_options_prefix="print_")
+state = dnt.StateProblem((a, L), rho, bcs=[clamp, symmetry], petsc_options_prefix="print_")
 
 # %% [markdown]
 # ## With and without the printer in mind
@@ -85,13 +72,15 @@ state = StateProblem((a, L), rho, bcs=[clamp, symmetry], petsc_options_prefix="p
 # MMA finds a grey design; the last stage makes it solid and void, and keeps what the printer asks for.
 
 # %%
-domain = DesignDomain(rho, volume_fraction=VOLUME_FRACTION, symmetry=[SymmetryPlane((0, 0, 0), (0, 1, 0))])
-cone = ConeFilter(domain, radius=2.0 / N)
+domain = dnt.DesignDomain(
+    rho, volume_fraction=VOLUME_FRACTION, symmetry=[dnt.SymmetryPlane((0, 0, 0), (0, 1, 0))]
+)
+cone = dnt.ConeFilter(domain, radius=2.0 / N)
 results = {}
 for name, stages in {"free": (), "printable": (OverhangFilter(domain, (0, 0, 1)),)}.items():
-    design = Design(Compliance(state), domain, filter=cone, manufacturing=stages)
-    grey = minimize(design, MMA(), evaluations=EVALUATIONS // 2)
-    results[name] = make_buildable(design, grey, evaluations=EVALUATIONS // 2)
+    design = dnt.Design(dnt.Compliance(state), domain, filter=cone, manufacturing=stages)
+    grey = dnt.minimize(design, dnt.MMA(), evaluations=EVALUATIONS // 2)
+    results[name] = dnt.make_buildable(design, grey, evaluations=EVALUATIONS // 2)
     if comm.rank == 0:
         print(f"{name:<10} {results[name]}", flush=True)
 
@@ -101,7 +90,7 @@ for name, stages in {"free": (), "printable": (OverhangFilter(domain, (0, 0, 1))
 # A solid cell whose five supports below are all void would be printed in the air.
 
 # %%
-grid = CellGrid.find(mesh)
+grid = dnt.CellGrid.find(mesh)
 solid = {name: grid.to_image(result.rho) > 0.5 for name, result in results.items()}  # z, y, x
 
 
@@ -118,16 +107,16 @@ falling = {name: int(unsupported(part).sum()) for name, part in solid.items()}
 # ## Pictures and files
 
 # %%
-part = io.as_function(results["printable"].rho, rho)
+part = dnt.io.as_function(results["printable"].rho, rho)
 whole = [(1, 0.0)]
-surface = io.write_stl(output / "print_3d.stl", part, mirror=whole)
+surface = dnt.io.write_stl(output / "print_3d.stl", part, mirror=whole)
 for name, result in results.items():
     title = f"{name}: compliance {result.value:.0f}, cells in the air: {falling[name]}"
     picture = output / f"print_3d_{name}.png"
-    plotting.plot_solid(
-        picture, io.as_function(result.rho, rho), mirror=whole, view=(1, -1.6, -0.5), title=title
+    dnt.plotting.plot_solid(
+        picture, dnt.io.as_function(result.rho, rho), mirror=whole, view=(1, -1.6, -0.5), title=title
     )
-io.write_paraview(output / "print_3d.xdmf", part)
+dnt.io.write_paraview(output / "print_3d.xdmf", part)
 if comm.rank == 0:
     layers = range(0, N, N // 8)
     colours = matplotlib.colors.ListedColormap(["white", "0.35", "red"])

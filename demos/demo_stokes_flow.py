@@ -29,23 +29,7 @@ from dolfinx import mesh as dmesh
 from expected import above, expect, near
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    LBFGS,
-    MMA,
-    CellGrid,
-    Design,
-    DesignDomain,
-    LeanCNN,
-    NeuralDesign,
-    PixelTransfer,
-    ReducedFunctional,
-    StateProblem,
-    io,
-    minimize,
-    plotting,
-    taylor_test,
-)
-from dolfinx_neural_topo.optimize import Continuation
+import dolfinx_neural_topo as dnt
 from dolfinx_neural_topo.physics import stokes
 
 comm = MPI.COMM_WORLD
@@ -77,13 +61,13 @@ class Channels:
         W = stokes.taylor_hood(self.mesh)
         bcs = self.conditions(W, boundary_velocity)
         a = stokes.bilinear_form(W, alpha)
-        self.state = StateProblem((a, None), self.rho, bcs=bcs, petsc_options_prefix=f"{name}_")
-        self.power = ReducedFunctional(
+        self.state = dnt.StateProblem((a, None), self.rho, bcs=bcs, petsc_options_prefix=f"{name}_")
+        self.power = dnt.ReducedFunctional(
             stokes.dissipated_power(self.state.u, alpha), self.state, name="dissipated power"
         )
-        self.domain = DesignDomain(self.rho, volume_fraction=volume_fraction)
-        self.design = Design(self.power, self.domain)
-        self.grid = CellGrid(self.mesh, shape[::-1])
+        self.domain = dnt.DesignDomain(self.rho, volume_fraction=volume_fraction)
+        self.design = dnt.Design(self.power, self.domain)
+        self.grid = dnt.CellGrid(self.mesh, shape[::-1])
 
     def conditions(self, W, boundary_velocity):
         """Prescribe the velocity on the whole boundary, and the pressure (free by a constant) at a corner."""
@@ -104,10 +88,12 @@ class Channels:
 
     def run(self, method):
         """Optimize from scratch, with q growing."""
-        network = NeuralDesign(self.design, LeanCNN(self.grid.shape, seed=0), PixelTransfer(self.grid))
-        variables, optimizer = (network, LBFGS()) if method == "network" else (self.design, MMA())
-        stages = Continuation(self.q, [(0, 0.01), (EVALUATIONS // 3, 0.1)])
-        return minimize(variables, optimizer, evaluations=EVALUATIONS, continuation=stages)
+        network = dnt.NeuralDesign(
+            self.design, dnt.LeanCNN(self.grid.shape, seed=0), dnt.PixelTransfer(self.grid)
+        )
+        variables, optimizer = (network, dnt.LBFGS()) if method == "network" else (self.design, dnt.MMA())
+        stages = dnt.Continuation(self.q, [(0, 0.01), (EVALUATIONS // 3, 0.1)])
+        return dnt.minimize(variables, optimizer, evaluations=EVALUATIONS, continuation=stages)
 
 
 # %% [markdown]
@@ -133,7 +119,7 @@ tasks = {
     "double_pipe": Channels("double_pipe", 1.5, straight, 1 / 3),
     "pipe_bend": Channels("pipe_bend", 1.0, bent, 0.08 * np.pi),
 }
-orders = taylor_test(tasks["pipe_bend"].power)
+orders = dnt.taylor_test(tasks["pipe_bend"].power)
 results = {}
 for name, task in tasks.items():
     for method in ("network", "MMA"):
@@ -146,14 +132,14 @@ for name, task in tasks.items():
 
 # %%
 for name, task in tasks.items():
-    fields = {m: io.as_function(results[name, m].rho, task.rho, name=m) for m in ("network", "MMA")}
+    fields = {m: dnt.io.as_function(results[name, m].rho, task.rho, name=m) for m in ("network", "MMA")}
     shown = {f"{m}: {results[name, m].objective:.3f}": field for m, field in fields.items()}
-    plotting.plot_designs(output / f"stokes_flow_{name}.png", shown)
+    dnt.plotting.plot_designs(output / f"stokes_flow_{name}.png", shown)
     task.state.solve(results[name, "network"].rho)
     velocity = task.state.u.sub(0).collapse()
     velocity.name = "velocity"
-    plotting.plot_field(output / f"stokes_flow_{name}_velocity.png", velocity)
-    io.write_paraview(output / f"stokes_flow_{name}.xdmf", *fields.values(), velocity)
+    dnt.plotting.plot_field(output / f"stokes_flow_{name}_velocity.png", velocity)
+    dnt.io.write_paraview(output / f"stokes_flow_{name}.xdmf", *fields.values(), velocity)
 
 # %% [markdown]
 # ## The numbers this demo stands for

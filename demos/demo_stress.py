@@ -26,25 +26,7 @@ from dolfinx import fem
 from expected import above, below, expect
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    LBFGS,
-    MMA,
-    AugmentedLagrangian,
-    Compliance,
-    ConeFilter,
-    Design,
-    DesignDomain,
-    LeanCNN,
-    NeuralDesign,
-    ReducedFunctional,
-    SampledTransfer,
-    StateProblem,
-    io,
-    minimize,
-    plotting,
-    simp,
-    taylor_test,
-)
+import dolfinx_neural_topo as dnt
 from dolfinx_neural_topo.physics import elasticity
 
 comm = MPI.COMM_WORLD
@@ -58,37 +40,37 @@ VOLUME_FRACTION, P = 0.5, 12.0
 # ## The physics
 
 # %%
-tagged = io.read_mesh(here.parent / "meshes" / "l_domain.msh", comm)
+tagged = dnt.io.read_mesh(here.parent / "meshes" / "l_domain.msh", comm)
 mesh = tagged.mesh
 rho = fem.Function(fem.functionspace(mesh, ("DG", 0)), name="density")
 V = fem.functionspace(mesh, ("Lagrange", 1, (2,)))
-a = elasticity.bilinear_form(V, simp(rho, penalty=3.0), nu=0.3, model="plane_stress")
+a = elasticity.bilinear_form(V, dnt.simp(rho, penalty=3.0), nu=0.3, model="plane_stress")
 traction = fem.Constant(mesh, (0.0, -1.0 / 0.06))  # a unit force
 L = ufl.dot(traction, ufl.TestFunction(V)) * tagged.ds("load")
 clamp = fem.locate_dofs_topological(V, 1, tagged.facets("clamp"))
 bcs = [fem.dirichletbc(np.zeros(2), clamp, V)]
-state = StateProblem((a, L), rho, bcs=bcs, petsc_options_prefix="stress_")
+state = dnt.StateProblem((a, L), rho, bcs=bcs, petsc_options_prefix="stress_")
 state.u.name = "displacement"
-compliance = Compliance(state)
+compliance = dnt.Compliance(state)
 
 solid_stress = elasticity.von_mises(elasticity.stress(state.u, 1.0, nu=0.3))
 area = comm.allreduce(fem.assemble_scalar(fem.form(1.0 * ufl.dx(mesh))), op=MPI.SUM)
 dx = ufl.Measure("dx", domain=mesh, metadata={"quadrature_degree": 4})
-norm = ReducedFunctional(
+norm = dnt.ReducedFunctional(
     (ufl.sqrt(rho + 1e-9) * solid_stress) ** P / area * dx, state, power=1 / P, name="stress"
 )
-orders = taylor_test(norm)
+orders = dnt.taylor_test(norm)
 
 # %% [markdown]
 # ## The stiffest design, and MMA with the limit
 
 # %%
-domain = DesignDomain(rho, volume_fraction=VOLUME_FRACTION, solid=tagged.owned_cells("pad"))
-cone = ConeFilter(domain, radius=0.04)
-free = minimize(Design(compliance, domain, filter=cone), MMA(), evaluations=160)
+domain = dnt.DesignDomain(rho, volume_fraction=VOLUME_FRACTION, solid=tagged.owned_cells("pad"))
+cone = dnt.ConeFilter(domain, radius=0.04)
+free = dnt.minimize(dnt.Design(compliance, domain, filter=cone), dnt.MMA(), evaluations=160)
 limit = 0.65 * norm.value(free.rho)
-design = Design(compliance, domain, filter=cone, constraints=[(norm, limit)])
-limited = minimize(design, MMA(move=0.1), evaluations=EVALUATIONS)
+design = dnt.Design(compliance, domain, filter=cone, constraints=[(norm, limit)])
+limited = dnt.minimize(design, dnt.MMA(move=0.1), evaluations=EVALUATIONS)
 if comm.rank == 0:
     print(f"without limit {free}\nwith limit {limited}", flush=True)
 
@@ -105,8 +87,8 @@ if comm.rank == 0:
 # compliance of 195.2, 187.5 and 187.8 within the limit, MMA to 196.0.
 
 # %%
-network = NeuralDesign(design, LeanCNN((64, 64), seed=1), SampledTransfer(domain, (64, 64)))
-neural = minimize(network, AugmentedLagrangian(LBFGS()), evaluations=EVALUATIONS)
+network = dnt.NeuralDesign(design, dnt.LeanCNN((64, 64), seed=1), dnt.SampledTransfer(domain, (64, 64)))
+neural = dnt.minimize(network, dnt.AugmentedLagrangian(dnt.LBFGS()), evaluations=EVALUATIONS)
 if comm.rank == 0:
     print(f"network {neural}", flush=True)
 
@@ -118,13 +100,13 @@ designs = {"stiffest": free.rho, "MMA with limit": limited.rho, "network with li
 fields, titles, norms, stiffness = [], {}, {}, {}
 for name, values in designs.items():
     norms[name], stiffness[name] = norm.value(values), compliance.value(values)
-    fields.append(io.as_function(values, rho, name=name.replace(" ", "_")))
+    fields.append(dnt.io.as_function(values, rho, name=name.replace(" ", "_")))
     titles[f"{name}: c = {stiffness[name]:.1f}, {norms[name] / limit:.2f} of limit"] = fields[-1]
-    stress = io.cell_mean(ufl.sqrt(rho + 1e-9) * solid_stress, mesh, name="von_mises_" + fields[-1].name)
-    plotting.plot_field(output / f"stress_{fields[-1].name}.png", stress, density=fields[-1], title=name)
+    stress = dnt.io.cell_mean(ufl.sqrt(rho + 1e-9) * solid_stress, mesh, name="von_mises_" + fields[-1].name)
+    dnt.plotting.plot_field(output / f"stress_{fields[-1].name}.png", stress, density=fields[-1], title=name)
     fields.append(stress)
-plotting.plot_designs(output / "stress.png", titles, columns=3)
-io.write_paraview(output / "stress.xdmf", *fields)
+dnt.plotting.plot_designs(output / "stress.png", titles, columns=3)
+dnt.io.write_paraview(output / "stress.xdmf", *fields)
 
 # %% [markdown]
 # ## The numbers this demo stands for

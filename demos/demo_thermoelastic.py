@@ -29,24 +29,7 @@ from dolfinx import mesh as dmesh
 from expected import above, below, expect
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    LBFGS,
-    MMA,
-    AugmentedLagrangian,
-    Compliance,
-    ConeFilter,
-    Design,
-    DesignDomain,
-    LeanCNN,
-    NeuralDesign,
-    ReducedFunctional,
-    StateProblem,
-    io,
-    minimize,
-    plotting,
-    simp,
-    taylor_test,
-)
+import dolfinx_neural_topo as dnt
 from dolfinx_neural_topo.physics import elasticity, heat
 
 comm = MPI.COMM_WORLD
@@ -78,18 +61,20 @@ cold = fem.dirichletbc(0.0, fem.locate_dofs_topological(S, 1, wall), S)
 clamp = fem.dirichletbc(np.zeros(2), fem.locate_dofs_topological(V, 1, wall), V)
 
 penalty = fem.Constant(mesh, 3.0)
-k, E = simp(rho, penalty=penalty, E_min=1e-3), simp(rho, penalty=penalty, E_min=1e-6)
+k, E = dnt.simp(rho, penalty=penalty, E_min=1e-3), dnt.simp(rho, penalty=penalty, E_min=1e-6)
 flux = 1.0 / WIDTH * ufl.TestFunction(S) * ds
-warm = StateProblem((heat.bilinear_form(S, k), flux), rho, bcs=[cold], petsc_options_prefix="warm_")
+warm = dnt.StateProblem((heat.bilinear_form(S, k), flux), rho, bcs=[cold], petsc_options_prefix="warm_")
 EXPANSION = 0.02  # strain for a unit of temperature
 load = ufl.dot(fem.Constant(mesh, (0.0, -0.1 / WIDTH)), ufl.TestFunction(V)) * ds
 load += elasticity.thermal_load(V, E, EXPANSION * warm.u)
-bent = StateProblem((elasticity.bilinear_form(V, E), load), rho, bcs=[clamp], petsc_options_prefix="bent_")
+bent = dnt.StateProblem(
+    (elasticity.bilinear_form(V, E), load), rho, bcs=[clamp], petsc_options_prefix="bent_"
+)
 warm.u.name, bent.u.name = "temperature", "displacement"
 
-compliance = Compliance(bent)
-heat_of_tip = ReducedFunctional(warm.u / WIDTH * ds, warm, name="temperature of the tip")
-orders = taylor_test(compliance)
+compliance = dnt.Compliance(bent)
+heat_of_tip = dnt.ReducedFunctional(warm.u / WIDTH * ds, warm, name="temperature of the tip")
+orders = dnt.taylor_test(compliance)
 
 # %% [markdown]
 # ## Three designs
@@ -98,17 +83,17 @@ orders = taylor_test(compliance)
 # network whose weights an augmented Lagrangian around L-BFGS moves.
 
 # %%
-domain = DesignDomain(
+domain = dnt.DesignDomain(
     rho, volume_fraction=VOLUME_FRACTION, solid=lambda x: (x[0] > 1.9) & (abs(x[1] - 0.5) < WIDTH / 2)
 )
-cone = ConeFilter(domain, radius=0.06)
-free = Design(compliance, domain, filter=cone)
-runs = {"no limit": minimize(free, MMA(), evaluations=EVALUATIONS)}
+cone = dnt.ConeFilter(domain, radius=0.06)
+free = dnt.Design(compliance, domain, filter=cone)
+runs = {"no limit": dnt.minimize(free, dnt.MMA(), evaluations=EVALUATIONS)}
 LIMIT = 0.8 * heat_of_tip.value(runs["no limit"].rho)
-limited = Design(compliance, domain, filter=cone, constraints=[(heat_of_tip, LIMIT)])
-network = NeuralDesign(limited, LeanCNN((H, 2 * H), seed=0))
-runs["MMA"] = minimize(limited, MMA(), evaluations=EVALUATIONS)
-runs["network"] = minimize(network, AugmentedLagrangian(LBFGS()), evaluations=2 * EVALUATIONS)
+limited = dnt.Design(compliance, domain, filter=cone, constraints=[(heat_of_tip, LIMIT)])
+network = dnt.NeuralDesign(limited, dnt.LeanCNN((H, 2 * H), seed=0))
+runs["MMA"] = dnt.minimize(limited, dnt.MMA(), evaluations=EVALUATIONS)
+runs["network"] = dnt.minimize(network, dnt.AugmentedLagrangian(dnt.LBFGS()), evaluations=2 * EVALUATIONS)
 temperatures = {name: heat_of_tip.value(result.rho) for name, result in runs.items()}
 compliances = {name: compliance.value(result.rho) for name, result in runs.items()}
 for name, result in runs.items():
@@ -119,21 +104,21 @@ for name, result in runs.items():
 # ## Pictures, and a file for ParaView
 
 # %%
-fields = {name: io.as_function(result.rho, rho, name=name) for name, result in runs.items()}
-plotting.plot_designs(
+fields = {name: dnt.io.as_function(result.rho, rho, name=name) for name, result in runs.items()}
+dnt.plotting.plot_designs(
     output / "thermoelastic.png",
     {f"{name}: c = {compliances[name]:.3f}, T = {temperatures[name]:.2f}": fields[name] for name in runs},
     columns=3,
 )
 bent.solve(runs["network"].rho)  # solves for the temperature first
-plotting.plot_field(
+dnt.plotting.plot_field(
     output / "thermoelastic_at_work.png",
     warm.u,
     density=fields["network"],
     displacement=bent.u,
     title="temperature, bent",
 )
-io.write_paraview(output / "thermoelastic.xdmf", *fields.values(), warm.u, bent.u)
+dnt.io.write_paraview(output / "thermoelastic.xdmf", *fields.values(), warm.u, bent.u)
 
 # %% [markdown]
 # ## The numbers this demo stands for

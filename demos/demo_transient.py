@@ -35,24 +35,7 @@ from dolfinx import mesh as dmesh
 from expected import above, below, expect, near
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    LBFGS,
-    MMA,
-    ConeFilter,
-    Design,
-    DesignDomain,
-    LeanCNN,
-    NeuralDesign,
-    ReducedFunctional,
-    StateProblem,
-    TransientFunctional,
-    TransientProblem,
-    io,
-    minimize,
-    plotting,
-    simp,
-    taylor_test,
-)
+import dolfinx_neural_topo as dnt
 from dolfinx_neural_topo.physics import heat
 
 comm = MPI.COMM_WORLD
@@ -89,12 +72,12 @@ AREA = 0.125**2
 
 q = fem.Constant(mesh, 0.0)
 times = DT * np.arange(1, STEPS + 1)
-k, c = simp(rho, penalty=fem.Constant(mesh, 3.0), E_min=1e-2), 0.1 + 0.9 * rho
+k, c = dnt.simp(rho, penalty=fem.Constant(mesh, 3.0), E_min=1e-2), 0.1 + 0.9 * rho
 theta = 1.0
 middle = theta * T + (1.0 - theta) * T_old
 F = c * (T - T_old) / DT * v * dx + k * ufl.dot(ufl.grad(middle), ufl.grad(v)) * dx
 F -= q / AREA * v * device
-pulse = TransientProblem(
+pulse = dnt.TransientProblem(
     F,
     rho,
     u=T,
@@ -104,12 +87,12 @@ pulse = TransientProblem(
     petsc_options_prefix="pulse_",
 )
 p = 16
-norm = TransientFunctional(DT / (AREA * times[-1]) * T**p * device, pulse, power=1 / p, name="peak")
-orders = taylor_test(norm, step=2e-3)
-steady = StateProblem(
+norm = dnt.TransientFunctional(DT / (AREA * times[-1]) * T**p * device, pulse, power=1 / p, name="peak")
+orders = dnt.taylor_test(norm, step=2e-3)
+steady = dnt.StateProblem(
     (heat.bilinear_form(V, k), v / AREA * device), rho, bcs=[cold], petsc_options_prefix="steady_"
 )
-forever = ReducedFunctional(steady.u / AREA * device, steady, name="temperature in the long run")
+forever = dnt.ReducedFunctional(steady.u / AREA * device, steady, name="temperature in the long run")
 
 # %% [markdown]
 # ## Three designs, and how hot the device gets in each
@@ -117,14 +100,14 @@ forever = ReducedFunctional(steady.u / AREA * device, steady, name="temperature 
 # One for the long run, and two for the pulse.
 
 # %%
-domain = DesignDomain(rho, volume_fraction=VOLUME_FRACTION, solid=in_device)
-cone = ConeFilter(domain, radius=0.05)
-design = Design(norm, domain, filter=cone)
+domain = dnt.DesignDomain(rho, volume_fraction=VOLUME_FRACTION, solid=in_device)
+cone = dnt.ConeFilter(domain, radius=0.05)
+design = dnt.Design(norm, domain, filter=cone)
 runs = {
-    "long run": minimize(Design(forever, domain, filter=cone), MMA(), evaluations=EVALUATIONS),
-    "pulse, MMA": minimize(design, MMA(), evaluations=EVALUATIONS),
-    "pulse, network": minimize(
-        NeuralDesign(design, LeanCNN((N, N), seed=0)), LBFGS(), evaluations=EVALUATIONS
+    "long run": dnt.minimize(dnt.Design(forever, domain, filter=cone), dnt.MMA(), evaluations=EVALUATIONS),
+    "pulse, MMA": dnt.minimize(design, dnt.MMA(), evaluations=EVALUATIONS),
+    "pulse, network": dnt.minimize(
+        dnt.NeuralDesign(design, dnt.LeanCNN((N, N), seed=0)), dnt.LBFGS(), evaluations=EVALUATIONS
     ),
 }
 inside = fem.locate_dofs_geometrical(V, in_device)
@@ -147,17 +130,17 @@ for name, result in runs.items():
 # ## Pictures, and a film for ParaView
 
 # %%
-fields = {name: io.as_function(result.rho, rho, name=name) for name, result in runs.items()}
+fields = {name: dnt.io.as_function(result.rho, rho, name=name) for name, result in runs.items()}
 shown = {f"{name}: peak {curves[name].max():.3f}": fields[name] for name in runs}
-plotting.plot_designs(output / "transient.png", shown, columns=3, mirror_left=True)
+dnt.plotting.plot_designs(output / "transient.png", shown, columns=3, mirror_left=True)
 best = min(("pulse, MMA", "pulse, network"), key=lambda name: curves[name].max())
 pulse.solve(runs[best].rho)
-with io.ParaViewFile(output / "transient.xdmf", mesh) as film:
+with dnt.io.ParaViewFile(output / "transient.xdmf", mesh) as film:
     film.write([*fields.values()], time=0.0)
     for step, time in zip(pulse.replay(), times, strict=True):
         film.write([T], time=time)
         if step == round(PULSE / DT):
-            plotting.plot_field(output / "transient_hot.png", T, title=f"t = {time:.2f}, {best}")
+            dnt.plotting.plot_field(output / "transient_hot.png", T, title=f"t = {time:.2f}, {best}")
 
 # %% [markdown]
 # ## The numbers this demo stands for

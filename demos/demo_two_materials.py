@@ -28,24 +28,7 @@ from dolfinx import mesh as dmesh
 from expected import above, below, expect, near
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    LBFGS,
-    MMA,
-    Compliance,
-    ConeFilter,
-    DensityField,
-    Design,
-    DesignDomain,
-    MultiDesign,
-    NeuralDesign,
-    PaperCNN,
-    StateProblem,
-    io,
-    minimize,
-    plotting,
-    simp,
-    taylor_test,
-)
+import dolfinx_neural_topo as dnt
 from dolfinx_neural_topo.physics import elasticity
 
 comm = MPI.COMM_WORLD
@@ -71,7 +54,7 @@ bcs = [fem.dirichletbc(np.zeros(2), wall, V)]
 
 def compliance(E, rho, prefix):
     a = elasticity.bilinear_form(V, E, nu=0.3, model="plane_stress")
-    return Compliance(StateProblem((a, L), rho, bcs=bcs, petsc_options_prefix=prefix))
+    return dnt.Compliance(dnt.StateProblem((a, L), rho, bcs=bcs, petsc_options_prefix=prefix))
 
 
 # %% [markdown]
@@ -86,14 +69,14 @@ stiff, soft = rho
 E = 1e-6 + MODULI[0] * stiff**3 * (1 - soft**3) + MODULI[1] * soft**3 * (1 - stiff**3)
 both = compliance(E, rho, "alloy_")
 one = fem.Function(fem.functionspace(mesh, ("DG", 0)), name="density")
-domains = [DesignDomain(one, volume_fraction=fraction) for fraction in FRACTIONS]
-fields = [DensityField(domain, filter=ConeFilter(domain, radius=2.0 / N)) for domain in domains]
-design = MultiDesign(both, fields)
-orders = taylor_test(both)
-network = PaperCNN((N, 2 * N), outputs=3, seed=0)
+domains = [dnt.DesignDomain(one, volume_fraction=fraction) for fraction in FRACTIONS]
+fields = [dnt.DensityField(domain, filter=dnt.ConeFilter(domain, radius=2.0 / N)) for domain in domains]
+design = dnt.MultiDesign(both, fields)
+orders = dnt.taylor_test(both)
+network = dnt.PaperCNN((N, 2 * N), outputs=3, seed=0)
 results = {
-    "network": minimize(NeuralDesign(design, network), LBFGS(), evaluations=EVALUATIONS),
-    "MMA": minimize(design, MMA(), evaluations=EVALUATIONS),
+    "network": dnt.minimize(dnt.NeuralDesign(design, network), dnt.LBFGS(), evaluations=EVALUATIONS),
+    "MMA": dnt.minimize(design, dnt.MMA(), evaluations=EVALUATIONS),
 }
 
 # %% [markdown]
@@ -103,11 +86,11 @@ results = {
 # stiff one as there is of both.
 
 # %%
-single = compliance(simp(one, penalty=3.0, E_min=1e-6), one, "single_")
+single = compliance(dnt.simp(one, penalty=3.0, E_min=1e-6), one, "single_")
 for fraction in (FRACTIONS[0], sum(FRACTIONS)):
-    domain = DesignDomain(one, volume_fraction=fraction)
-    alone = Design(single, domain, filter=ConeFilter(domain, radius=2.0 / N))
-    results[f"stiff alone, {fraction:g}"] = minimize(alone, MMA(), evaluations=EVALUATIONS)
+    domain = dnt.DesignDomain(one, volume_fraction=fraction)
+    alone = dnt.Design(single, domain, filter=dnt.ConeFilter(domain, radius=2.0 / N))
+    results[f"stiff alone, {fraction:g}"] = dnt.minimize(alone, dnt.MMA(), evaluations=EVALUATIONS)
 if comm.rank == 0:
     for name, result in results.items():
         print(f"{name:<18} {result}", flush=True)
@@ -120,9 +103,9 @@ shown = {}
 for name, result in results.items():
     densities = np.atleast_2d(result.rho)
     weights = np.array([1.0, 0.5])[: len(densities)]
-    shown[f"{name}: {result.objective:.1f}"] = io.as_function(weights @ densities, one, name="shade")
-plotting.plot_designs(output / "two_materials.png", shown, columns=2)
-io.write_paraview(output / "two_materials.xdmf", io.as_function(results["network"].rho, rho))
+    shown[f"{name}: {result.objective:.1f}"] = dnt.io.as_function(weights @ densities, one, name="shade")
+dnt.plotting.plot_designs(output / "two_materials.png", shown, columns=2)
+dnt.io.write_paraview(output / "two_materials.xdmf", dnt.io.as_function(results["network"].rho, rho))
 
 # %% [markdown]
 # ## The numbers this demo stands for

@@ -33,23 +33,7 @@ from dolfinx import mesh as dmesh
 from expected import above, below, expect, near
 from mpi4py import MPI
 
-from dolfinx_neural_topo import (
-    LBFGS,
-    MMA,
-    ConeFilter,
-    Design,
-    DesignDomain,
-    HeavisideProjection,
-    LeanCNN,
-    NeuralDesign,
-    ReducedFunctional,
-    StateProblem,
-    io,
-    minimize,
-    plotting,
-    taylor_test,
-)
-from dolfinx_neural_topo.optimize import Continuation
+import dolfinx_neural_topo as dnt
 from dolfinx_neural_topo.physics import random_density
 
 comm = MPI.COMM_WORLD
@@ -85,10 +69,10 @@ n_squared = 1.0 + rho * (2.0**2 - 1.0)
 p, v = ufl.TrialFunction(V), ufl.TestFunction(V)
 a = (ufl.inner(ufl.grad(p), ufl.grad(v)) - k**2 * n_squared * ufl.dot(p, v)) * ufl.dx
 a += k * (p[1] * v[0] - p[0] * v[1]) * ds((LEFT, RIGHT, SLIT))
-state = StateProblem((a, -2.0 * k * v[1] * ds(LEFT)), rho, petsc_options_prefix="wave_")
+state = dnt.StateProblem((a, -2.0 * k * v[1] * ds(LEFT)), rho, petsc_options_prefix="wave_")
 state.u.name = "wave"
-share = ReducedFunctional(ufl.dot(state.u, state.u) / HEIGHT * ds(SLIT), state, name="transmission")
-orders = taylor_test(share, step=1e-3)
+share = dnt.ReducedFunctional(ufl.dot(state.u, state.u) / HEIGHT * ds(SLIT), state, name="transmission")
+orders = dnt.taylor_test(share, step=1e-3)
 empty = share.value(np.zeros(state.num_owned_cells))
 
 # %% [markdown]
@@ -99,23 +83,23 @@ empty = share.value(np.zeros(state.num_owned_cells))
 
 # %%
 air = lambda x: (x[0] < 0.75) | (x[0] > 2.25)  # noqa: E731
-domain = DesignDomain(rho, volume_fraction=0.6, void=air)
-cone = ConeFilter(domain, radius=0.2)
+domain = dnt.DesignDomain(rho, volume_fraction=0.6, void=air)
+cone = dnt.ConeFilter(domain, radius=0.2)
 
 
 def run(method, seed):
-    projection = HeavisideProjection(beta=1.0)
-    design = Design(-1.0 * share, domain, filter=cone, projection=projection, volume="at most")
-    sharpen = Continuation(
+    projection = dnt.HeavisideProjection(beta=1.0)
+    design = dnt.Design(-1.0 * share, domain, filter=cone, projection=projection, volume="at most")
+    sharpen = dnt.Continuation(
         projection, [(0, 1.0), (EVALUATIONS // 3, 4.0), (2 * EVALUATIONS // 3, 12.0)], attribute="beta"
     )
-    variables, optimizer = design, MMA()
+    variables, optimizer = design, dnt.MMA()
     if method == "network":
-        variables, optimizer = NeuralDesign(design, LeanCNN(SHAPE, seed=seed)), LBFGS()
+        variables, optimizer = dnt.NeuralDesign(design, dnt.LeanCNN(SHAPE, seed=seed)), dnt.LBFGS()
     elif seed > 0:
         start = random_density(rho.function_space, 0.3, 0.7, seed)[domain.design]
         design.initial = lambda: start
-    return minimize(variables, optimizer, evaluations=EVALUATIONS, continuation=sharpen)
+    return dnt.minimize(variables, optimizer, evaluations=EVALUATIONS, continuation=sharpen)
 
 
 runs = {method: [run(method, seed) for seed in range(STARTS)] for method in ("MMA", "network")}
@@ -129,13 +113,13 @@ for method, results in runs.items():
 # ## Pictures, and a file for ParaView
 
 # %%
-fields = {method: io.as_function(result.rho, rho, name=method) for method, result in best.items()}
+fields = {method: dnt.io.as_function(result.rho, rho, name=method) for method, result in best.items()}
 shown = {f"{method}: {-best[method].objective:.1%} through the slit": fields[method] for method in best}
-plotting.plot_designs(output / "waves.png", shown, mirror_bottom=True)
+dnt.plotting.plot_designs(output / "waves.png", shown, mirror_bottom=True)
 state.solve(best["network"].rho)
-intensity = io.cell_mean(ufl.dot(state.u, state.u), mesh, name="intensity")
-plotting.plot_field(output / "waves_intensity.png", intensity, title="intensity, network")
-io.write_paraview(output / "waves.xdmf", *fields.values(), intensity)
+intensity = dnt.io.cell_mean(ufl.dot(state.u, state.u), mesh, name="intensity")
+dnt.plotting.plot_field(output / "waves_intensity.png", intensity, title="intensity, network")
+dnt.io.write_paraview(output / "waves.xdmf", *fields.values(), intensity)
 
 # %% [markdown]
 # ## The numbers this demo stands for
