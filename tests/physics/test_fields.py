@@ -21,10 +21,13 @@ from dolfinx_neural_topo.physics import (
     TransientProblem,
     elasticity,
     mass,
+    nodal_load,
     random_density,
     simp,
     taylor_test,
 )
+from dolfinx_neural_topo.study import independent
+from dolfinx_neural_topo.tasks.sketch import Task
 
 
 def fields(domain, k=2):
@@ -145,6 +148,44 @@ def test_serial_equals_parallel():
     value, mine, gradient = run(MPI.COMM_WORLD, "fields_")
     assert value == pytest.approx(expected, rel=1e-9)
     np.testing.assert_allclose(gradient, whole[:, mine], rtol=1e-9)
+
+
+@pytest.mark.ranks
+def test_two_materials_as_numpy_and_scipy_have_them():
+    """The compliance by another assembly and solver, and its gradient by differences of that one."""
+    width, height = 12, 6
+    wall = np.array([(0, j, k) for j in range(height + 1) for k in (0, 1)])
+    end = np.array([(width, height // 2, 1)])
+    task = Task("two_materials", (width, height), 0.4, fixed=wall, load_at=end, load=np.array([-1.0]))
+
+    def densities(x, y):
+        return np.array([0.3 + 0.25 * np.sin(0.9 * x + y), 0.4 + 0.35 * np.cos(0.5 * x - 1.3 * y)])
+
+    def elsewhere(rho):  # the modulus of both materials as a power of one density, which is all it asks for
+        E_min = independent.E_MIN
+        return independent.compliance(task, ((modulus(rho) - E_min) / (1.0 - E_min)) ** (1.0 / 3.0))
+
+    row, column = np.indices((height, width))
+    rho = densities(column + 0.5, height - row - 0.5)
+    expected = elsewhere(rho)
+
+    domain = problems.box(shape=(width, height))
+    V, density = problems.vector_space(domain), fields(domain)
+    a = elasticity.bilinear_form(V, modulus(density), nu=0.3, model="plane_stress")
+    equation, bcs = (a, problems.traction(V, [0.0, 0.0])), [problems.fix(V, problems.left)]
+    force = nodal_load(V, [(width, height / 2)], [(0.0, -1.0)])
+    middle = fields(domain)
+    middle.interpolate(lambda x: x[:2])
+    with StateProblem(equation, density, bcs=bcs, nodal_loads=force, petsc_options_prefix="fields_") as state:
+        x, y = middle.x.array.reshape(-1, 2)[: state.num_owned_cells].T
+        value, gradient = Compliance(state).value_and_gradient(densities(x, y))
+    assert value == pytest.approx(expected, rel=1e-10)
+    for at in range(0, len(x), 5):  # a few cells of each rank
+        for material in range(2):
+            change = np.zeros_like(rho)
+            change[material, int(height - y[at]), int(x[at])] = 1e-4
+            slope = (elsewhere(rho + change) - elsewhere(rho - change)) / 2e-4
+            assert gradient[material, at] == pytest.approx(slope, rel=1e-5, abs=1e-6 * expected)
 
 
 def test_a_box_in_three_dimensions_is_assembled_by_dolfinx(monkeypatch):
