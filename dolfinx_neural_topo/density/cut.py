@@ -19,6 +19,7 @@ def cut(
     domain: DesignDomain,
     density: NDArray[np.float64],
     *,
+    volume: float = np.inf,
     manufacturing: Sequence[Stage] = (),
     first: NDArray[np.bool_] | None = None,
     never: NDArray[np.bool_] | None = None,
@@ -33,6 +34,7 @@ def cut(
     Args:
         domain: Design domain, whose passive cells keep their density.
         density: Owned values, shape (num_owned_cells,), at least 0.
+        volume: Volume to fill with design cells, where it is less than the allowed one.
         manufacturing: Stages that must leave the cut as it is.
         first: Design cells that become solid before all others, bool, same shape; None for none.
         never: Design cells that stay void, likewise.
@@ -44,13 +46,14 @@ def cut(
 
     Note: Collective.
     """
+    volume = min(volume, domain.target_volume)
     if not manufacturing:
-        return _densest(domain, density, first, never, exact_volume)
+        return _densest(domain, density, volume, first, never, exact_volume)
     chain, never = Chain(manufacturing), np.zeros_like(domain.design) if never is None else never
     highest = max_replicated(domain.comm, float(density.max(initial=0.0)))
     density = chain.apply(density / highest) if highest > 0.0 else density  # a line counts as a whole
     for _ in range(_ROUNDS):
-        rho = _densest(domain, density, first, never, exact_volume=False)
+        rho = _densest(domain, density, volume, first, never, exact_volume=False)
         left = rho
         while True:  # what rests on what went, goes
             made = np.where(domain.design & (chain.apply(left) < 1.0 - _SLACK), 0.0, left)
@@ -67,6 +70,7 @@ def cut(
 def _densest(
     domain: DesignDomain,
     density: NDArray[np.float64],
+    target: float,
     first: NDArray[np.bool_] | None,
     never: NDArray[np.bool_] | None,
     exact_volume: bool,
@@ -74,7 +78,7 @@ def _densest(
     free = domain.design if never is None else domain.design & ~never
     key = np.maximum(density, 0.0) + (0.0 if first is None else np.where(first, 1e6, 0.0))
     bits = key.view(np.int64)  # floats that are not negative are ordered as their bits are
-    volumes, target = domain.cell_volumes, domain.target_volume
+    volumes = domain.cell_volumes
     most = target * (1.0 + _SLACK)
 
     def above(threshold: int) -> float:

@@ -16,6 +16,7 @@ from dolfinx_neural_topo.physics.state import StateProblem
 Bools = NDArray[np.bool_]
 
 _ZERO = 1e-12  # of the largest nodal force: rounding
+_CARRIES = 0.1  # of what material does: void that does so much needs no material beside it
 
 
 class Attachment:
@@ -23,13 +24,15 @@ class Attachment:
 
     Loaded are nodes with a nodal load, or with a part of a load given on facets, in a direction that no
     support takes. Loads on cells (weight, sources of heat) act wherever there is material and are left out,
-    and so are nodal loads on more than half of all nodes.
+    and so are nodal loads on more than half of all nodes. Where void carries too (air carries sound, and the
+    weaker of two materials forces), no load needs material, and none is noted.
 
     Attributes:
         comm: Communicator.
         loaded: True at loaded nodes of this rank, ghosts included.
         supported: True at nodes with a Dirichlet condition, likewise.
         has_supports: Whether there is any such node on any rank.
+        void_carries: Whether the equation has more than a tenth of its size where the density is 0.
 
     Args:
         state: State problem.
@@ -47,7 +50,8 @@ class Attachment:
         for bc in state.bcs:
             fixed[bc.dof_indices()[0]] = True
         self.loaded = np.zeros(num_local, dtype=bool)
-        for load in _nodal_forces(state):
+        self.void_carries = _void_carries(state)
+        for load in () if self.void_carries else _nodal_forces(state):
             self.loaded |= self._acted_on(np.where(fixed, 0.0, np.abs(load)))
         self.supported: Bools = np.any(fixed.reshape(num_local, -1), axis=1)
         self.has_supports = self.any_of(self.supported)
@@ -85,6 +89,8 @@ class Attachment:
 
     def carries(self, cells: Bools) -> bool:
         """Return whether cells hold every load, and rest on a support if there is one. Note: Collective."""
+        if self.void_carries:
+            return True
         touched = self.touched(cells)
         held = not self.any_of(self.loaded & ~touched)
         return held and (not self.has_supports or self.any_of(self.supported & touched))
@@ -130,11 +136,15 @@ class Attachments:
     Args:
         problems: State problems on the mesh of the density.
 
+    Attributes:
+        void_carries: Whether void carries in all of them, so that material need not hang together.
+
     Note: Collective, as are all methods.
     """
 
     def __init__(self, problems: Sequence[StateProblem]):
         self._parts = [Attachment(problem) for problem in problems]
+        self.void_carries = bool(problems) and all(part.void_carries for part in self._parts)
 
     def carries(self, cells: Bools) -> bool:
         """Return whether cells hold every load, and rest on a support if there is one."""
@@ -184,6 +194,32 @@ def _nodal_forces(state: StateProblem) -> Iterator[NDArray[np.float64]]:
             force.x.scatter_reverse(la.InsertMode.add)
             force.x.scatter_forward()
             yield force.x.array
+
+
+def _void_carries(state: StateProblem) -> bool:
+    """Compare what the equation does inside void and inside material, on random values. Note: Collective."""
+    values, form = state.rho.x.array, state.equation.a
+    inside = [integral for integral in form.integrals() if integral.integral_type() == "cell"]
+    if state.rho not in ufl.Form(inside).coefficients():
+        return True
+    given, force = fem.Function(state.V), fem.Function(state.V)
+    owned = state.V.dofmap.index_map.size_local * state.V.dofmap.index_map_bs
+    given.x.array[:owned] = np.random.default_rng(state.comm.rank).uniform(-1.0, 1.0, owned)
+    given.x.scatter_forward()
+    action = state.compile(ufl.action(ufl.Form(inside), given))
+
+    def size(density: float) -> float:
+        values[:], force.x.array[:] = density, 0.0
+        fem.assemble_vector(force.x.array, action)
+        force.x.scatter_reverse(la.InsertMode.add)
+        return float(sum_replicated(state.comm, force.x.array[:owned] @ force.x.array[:owned]))
+
+    held = values.copy()
+    try:
+        void, material = size(0.0), size(1.0)
+    finally:
+        values[:] = held
+    return void > _CARRIES**2 * material
 
 
 def _is_load(integral: ufl.Integral, states: list[fem.Function]) -> bool:

@@ -59,7 +59,7 @@ def test_a_uniform_start_ends_in_one_piece_of_solid_and_void(compliance):
     assert (built.components, built.pieces_carry_loads, built.greyness) == (1, True, 0.0)
     assert built.value == pytest.approx(design.functional.value(built.rho), rel=1e-9)
     assert built.value <= 1.03 * built.projected
-    assert built.evaluations == (24 if compliance else 72) + 2
+    assert built.evaluations in ((24 + 2,) if compliance else (72 + 2, 72 + 3))  # of cuts, one or two
     assert built.reason == ""
     assert built.summary()["min_member"] >= 1.0
     state.destroy()

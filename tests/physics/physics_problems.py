@@ -301,12 +301,12 @@ def mesh_with_shared_facets(domain):
     )
 
 
-def wave(n=10, **options):
+def wave(n=10, domain=None, **options):
     """Share of the power of a plane wave of length 1 that leaves a strip of length 2 through half of its end.
 
     The two components are real and imaginary part; the other ends absorb.
     """
-    domain = box("quadrilateral", (2 * n, n), size=(2.0, 1.0))
+    domain = domain or box("quadrilateral", (2 * n, n), size=(2.0, 1.0))
     V, rho = vector_space(domain, 2), density(domain)
     ends = (lambda x: np.isclose(x[0], 2) & (x[1] < 0.51)), (lambda x: np.isclose(x[0], 2) & (x[1] > 0.49))
     ds = tagged_ds(domain, left, *ends)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,6 @@ from scipy.spatial import cKDTree
 
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.density import DesignDomain
-from dolfinx_neural_topo.density.chain import Stage
 from dolfinx_neural_topo.density.cut import cut
 from dolfinx_neural_topo.density.pieces import pieces
 from dolfinx_neural_topo.optimize.method import Array
@@ -30,8 +29,7 @@ def mend(
     *,
     worth: Array,
     width: float,
-    manufacturing: Sequence[Stage] = (),
-    exact_volume: bool = False,
+    **limits: Any,
 ) -> Array:
     """Change as few cells of a cut as it takes to get one piece that carries every load.
 
@@ -46,8 +44,7 @@ def mend(
         attachments: Loads and supports.
         worth: What solid cells are worth to the objective; only their order counts.
         width: Width of bars that join pieces.
-        manufacturing: As for `cut`.
-        exact_volume: As for `cut`.
+        limits: Volume, manufacturing stages and exact volume, as for `cut`.
 
     Returns:
         The cut, owned values, still in several pieces where the volume is too small for one.
@@ -67,9 +64,7 @@ def mend(
             break
         first |= add
         never = (never | drop) & ~first
-        rho = cut(
-            domain, order, manufacturing=manufacturing, first=first, never=never, exact_volume=exact_volume
-        )
+        rho = cut(domain, order, first=first, never=never, **limits)
     return rho
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.density import Design, DesignDomain
 from dolfinx_neural_topo.density.cut import cut
 from dolfinx_neural_topo.density.multi import require_one_density
@@ -64,10 +64,12 @@ def make_buildable(
     A last stage for any method, equation and mesh. From the design found, MMA minimizes the objective of the
     eroded density at the blueprint's volume and ever sharper projection. (Where less material may be better,
     which the gradient tells, it is the worst of three densities.) Then the densest cells that fill the
-    allowed volume are made solid. A fresh solve checks that cut: loose material is dropped, loaded pieces
-    are joined, and where the cut still lost more than 3 % of the projected design's objective, some
-    evaluations follow at twice the sharpness. Manufacturing stages of the design leave the cut as it is: a
-    part to print has nothing in the air.
+    allowed volume are made solid, or, where that is better, no more than the projected design used. A fresh
+    solve checks that cut: loose material is dropped, loaded pieces are joined, and where the cut still lost
+    more than 3 % of the projected design's objective, some evaluations follow at twice the sharpness. Where
+    void carries too (waves, flows, a second material: the equation has more than a tenth of its size at
+    density 0), pieces stay as they are. Manufacturing stages of the design leave the cut as it is: a part to
+    print has nothing in the air.
 
     Args:
         design: The design problem, a `Design` or a `NeuralDesign`.
@@ -134,6 +136,11 @@ def _check(domain: DesignDomain, rho_design: Array, evaluations: int) -> None:
     )
 
 
+def _rank(candidate: tuple[bool, float, float, Result, Array]) -> tuple[bool, float]:
+    """Return what tells the better of two cuts: whether it is broken, and its objective."""
+    return candidate[:2]
+
+
 def _split(evaluations: int) -> list[int]:
     """Return the evaluations at each sharpness."""
     counts = [max(1, round(share * evaluations)) for share in SHARES[:-1]]
@@ -198,26 +205,38 @@ class _Stage:
         self._cut()
 
     def _cut(self) -> None:
-        """Cut the design found last, mend the cut if it is broken, and solve for it."""
-        domain, attachments, manufacturing = self.domain, self.attachments, self.design.manufacturing
+        """Cut the design found last, mend cuts that are broken, solve for them, and keep the best."""
+        domain = self.domain
         density = self.design.unprojected.apply(self.best.rho_design)
         projected = self._value(self.best.rho)
-        rho = cut(domain, density, manufacturing=manufacturing, exact_volume=self.exact_volume)
-        if not self._whole(rho):
-            rho = mend(
-                domain,
-                rho,
-                density,
-                attachments,
-                worth=self._worth(rho, density),
-                width=self.width,
-                manufacturing=manufacturing,
-                exact_volume=self.exact_volume,
-            )
-        self.candidates.append((not self._whole(rho), self._value(rho), projected, self.best, rho))
+        cuts = []
+        for volume in self._volumes():
+            limits: dict[str, Any] = {
+                "volume": volume,
+                "manufacturing": self.design.manufacturing,
+                "exact_volume": self.exact_volume,
+            }
+            rho = cut(domain, density, **limits)
+            if not self._whole(rho):
+                worth = self._worth(rho, density)
+                rho = mend(domain, rho, density, self.attachments, worth=worth, width=self.width, **limits)
+            cuts.append((not self._whole(rho), self._value(rho), projected, self.best, rho))
+        self.candidates.append(min(cuts, key=_rank))
+
+    def _volumes(self) -> list[float]:
+        """Return what the cut may fill: all that is allowed and, where more may be worse, what was used."""
+        domain, allowed = self.domain, self.domain.target_volume
+        if self.projection.eroded_alone:
+            return [allowed]
+        filled = np.where(domain.design, domain.cell_volumes * self.best.rho, 0.0)
+        used = float(sum_replicated(domain.comm, filled.sum()))
+        least = max_replicated(domain.comm, domain.cell_volumes[domain.design].max(initial=0.0))
+        return [allowed] if used > allowed - least else [allowed, used]
 
     def _whole(self, rho: Array) -> bool:
-        """Return whether a cut is one piece that carries every load. Note: Collective."""
+        """Return whether a cut is one piece that carries every load, or need not be. Note: Collective."""
+        if self.attachments.void_carries:
+            return True
         main, count = largest_piece(self.domain, rho)
         return count == 1 and self.attachments.carries(main)
 
@@ -245,7 +264,7 @@ class _Stage:
 
     def built(self) -> Built:
         """Measure the best cut."""
-        _, value, projected, result, rho = min(self.candidates, key=lambda each: each[:2])
+        _, value, projected, result, rho = min(self.candidates, key=_rank)
         domain = self.domain
         main, count = largest_piece(domain, rho)
         carries = self.attachments.carries(main)
@@ -275,7 +294,7 @@ class _Stage:
     ) -> str:
         """Say what is wrong with a cut."""
         wrong = []
-        if count != 1 or not carries:
+        if not (self.attachments.void_carries or (count == 1 and carries)):
             what = f"{count} pieces" if count != 1 else "one piece that misses a load or a support"
             wrong.append(
                 f"The volume fraction {self.domain.volume_fraction:g} gave {what}; way out: more of it, "
