@@ -88,6 +88,28 @@ def test_a_flow_that_cools_has_second_order():
 
 
 @pytest.mark.ranks
+def test_pressure_that_follows_the_design_has_second_order():
+    """The pressure seeps through void and drains off in material; its gradient loads the structure."""
+    domain = problems.box()
+    rho, P = problems.density(domain), fem.functionspace(domain, ("Lagrange", 1))
+    p, q = ufl.TrialFunction(P), ufl.TestFunction(P)
+    seeps, drains = 1.0 - 0.999 * ramp(rho), 4.0 * rho**3
+    darcy = (seeps * ufl.dot(ufl.grad(p), ufl.grad(q)) + drains * p * q) * ufl.dx
+    edges = (lambda x: np.isclose(x[1], 0.0)), (lambda x: np.isclose(x[1], 4.0))
+    bcs = [problems.fix(P, edge, value) for edge, value in zip(edges, (1.0, 0.0), strict=True)]
+    with StateProblem((darcy, None), rho, bcs=bcs, petsc_options_prefix="seeps_") as pressure:
+        V = problems.vector_space(domain)
+        body = elasticity.bilinear_form(V, simp(rho, E_min=1e-3))
+        push = -ufl.dot(ufl.grad(pressure.u), ufl.TestFunction(V)) * ufl.dx
+        bcs = [problems.fix(V, problems.left)]
+        with StateProblem((body, push), rho, bcs=bcs, petsc_options_prefix="pushed_") as pushed:
+            for functional in (Compliance(pushed), squares(pushed)):
+                assert (taylor_test(functional, step=5e-3) > 1.9).all(), functional.name
+            force = ReducedFunctional(-ufl.grad(pressure.u)[1] * ufl.dx, pressure)
+            assert force.value() == pytest.approx(8.0, rel=1e-10)  # pressure times length, for any design
+
+
+@pytest.mark.ranks
 def test_three_states_one_of_them_nonlinear_have_second_order():
     domain = problems.box()
     rho = problems.density(domain)
