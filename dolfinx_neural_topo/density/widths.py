@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from dolfinx_neural_topo._communication import exchange, max_replicated
+from dolfinx_neural_topo._dolfinx import geometry_nodes
 from dolfinx_neural_topo.density.domain import DesignDomain, bounding_box
 
 Points = NDArray[np.float64]
@@ -131,9 +132,8 @@ def _near(domain: DesignDomain, rows: Points, reach: float) -> Points:
 
 def _corners(domain: DesignDomain, cells: Bools) -> Points:
     """Return the corners of owned cells, shape (n, 3)."""
-    geometry = domain.mesh.geometry
-    used = geometry.dofmap[: domain.num_owned_cells][cells[domain.cell_dofs]]
-    return geometry.x[np.unique(used)]
+    used = geometry_nodes(domain.mesh)[: domain.num_owned_cells][cells[domain.cell_dofs]]
+    return domain.mesh.geometry.x[np.unique(used)]
 
 
 def _beyond_the_edge(domain: DesignDomain) -> Points:

@@ -10,6 +10,7 @@ from dolfinx import fem, la
 from numpy.typing import NDArray
 
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
+from dolfinx_neural_topo._dolfinx import geometry_nodes
 from dolfinx_neural_topo.errors import agree
 from dolfinx_neural_topo.physics.state import StateProblem
 
@@ -123,7 +124,7 @@ class Attachment:
         if V.num_sub_spaces == 0 or V.dofmap.index_map_bs > 1:
             return V.tabulate_dof_coordinates()[node][: mesh.geometry.dim]
         cell = int(np.flatnonzero((self._nodes == node).any(axis=1))[0])
-        return mesh.geometry.x[mesh.geometry.dofmap[cell]].mean(axis=0)[: mesh.geometry.dim]
+        return mesh.geometry.x[geometry_nodes(mesh)[cell]].mean(axis=0)[: mesh.geometry.dim]
 
     def any_of(self, nodes: Bools) -> bool:
         """Return whether any of the nodes is marked, on any rank. Note: Collective."""

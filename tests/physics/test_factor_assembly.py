@@ -9,7 +9,7 @@ from dolfinx import fem
 from dolfinx.mesh import meshtags
 from mpi4py import MPI
 
-from dolfinx_neural_topo._dolfinx import assemble_matrix, create_matrix
+from dolfinx_neural_topo._dolfinx import assemble_matrix, create_matrix, geometry_nodes
 from dolfinx_neural_topo._petsc import csr_values
 from dolfinx_neural_topo.physics import StateProblem, elasticity, factor_assembly, random_density, simp
 from dolfinx_neural_topo.physics.factor_assembly import BoxAssembly, CellAssembly, faster_assembly
@@ -142,7 +142,7 @@ def test_a_part_without_density_is_left_to_dolfinx_in_silence(small_is_worth_whi
     domain = problems.box("quadrilateral", (8, 4))
     V, rho = problems.vector_space(domain), problems.density(domain)
     cells = np.arange(32, dtype=np.int32)
-    left = domain.geometry.x[domain.geometry.dofmap][:, :, 0].mean(axis=1) < 4.0
+    left = domain.geometry.x[geometry_nodes(domain)][:, :, 0].mean(axis=1) < 4.0
     dx = ufl.Measure("dx", domain, subdomain_data=meshtags(domain, 2, cells, left.astype(np.int32)))
     u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
     product = ufl.inner(ufl.sym(ufl.grad(u)), ufl.sym(ufl.grad(v)))
