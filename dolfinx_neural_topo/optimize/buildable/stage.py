@@ -17,6 +17,7 @@ from dolfinx_neural_topo.density.projection import ThreeFieldProjection
 from dolfinx_neural_topo.density.widths import least_gap, least_member
 from dolfinx_neural_topo.errors import InputError, SolverError, agree, collective
 from dolfinx_neural_topo.optimize.buildable.built import Built
+from dolfinx_neural_topo.optimize.buildable.exchange import exchange_cells
 from dolfinx_neural_topo.optimize.buildable.fields import cell_size, less_is_worse, stage_filter
 from dolfinx_neural_topo.optimize.buildable.gaps import OpenGaps
 from dolfinx_neural_topo.optimize.buildable.repair import largest_piece, mend
@@ -40,6 +41,9 @@ MOVE = 0.15
 
 LOSS = 0.03
 """What the cut may lose of the projected design's objective before it is repaired."""
+
+EXCHANGES = 8
+"""Cuts that are evaluated while cells are exchanged at the surface, where no width is asked for."""
 
 REPAIR_EVALUATIONS = 4
 """Evaluations that a cut that fails its check gets, at twice the sharpness."""
@@ -248,6 +252,14 @@ class _Stage:
         except SolverError:
             return density
 
+    def _evaluate(self, rho: Array) -> tuple[float, Array]:
+        """Return objective and gradient at a density, inf and zeros where that fails."""
+        try:
+            value, gradient = self.design.functional.value_and_gradient(rho)
+        except SolverError:
+            return math.inf, np.zeros_like(rho)
+        return self.domain.num_copies * value, gradient
+
     def _value(self, rho: Array) -> float:
         """Return the objective at a density by a solve of its own, inf where that fails."""
         self.evaluations += 1
@@ -264,8 +276,14 @@ class _Stage:
 
     def built(self) -> Built:
         """Measure the best cut."""
-        _, value, projected, result, rho = min(self.candidates, key=_rank)
+        broken, value, projected, result, rho = min(self.candidates, key=_rank)
         domain = self.domain
+        free = not (self.design.manufacturing or self.design.constraints or any(self.widths))
+        if free and not broken:
+            rho, value, count = exchange_cells(
+                domain, rho, self._evaluate, self.attachments, evaluations=EXCHANGES
+            )
+            self.evaluations += count
         main, count = largest_piece(domain, rho)
         carries = self.attachments.carries(main)
         solid = rho > 0.5
