@@ -10,7 +10,7 @@ from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.density import ConeFilter, DesignDomain
 from dolfinx_neural_topo.density.cut import cut
 from dolfinx_neural_topo.optimize.buildable.fields import cell_size
-from dolfinx_neural_topo.optimize.buildable.repair import Bools, largest_piece
+from dolfinx_neural_topo.optimize.buildable.repair import Bools, is_whole, largest_piece
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.physics.attachment import Attachments
 
@@ -51,22 +51,14 @@ def exchange_cells(
 
     Note: Collective.
     """
-    spread = ConeFilter(domain, _RADIUS * cell_size(domain))
-    stays = attachments.holding(rho > 0.5)
+    surface = _Surface(domain, rho, attachments)
     value, gradient = evaluate(rho)
     count = 1
-    smallest = -max_replicated(domain.comm, -domain.cell_volumes[domain.design].min(initial=np.inf))
-    moved = SHARE * _volume(domain, domain.design & (rho > 0.5))
-    while count < evaluations and moved >= smallest:
-        worth = _normalized(domain, spread.apply(-gradient / domain.cell_volumes))
-        new, held = _exchanged(domain, rho, worth, attachments, moved, stays)
-        stays = stays | held
-        if not max_replicated(domain.comm, float((new != rho).any())):
-            moved *= 0.5
-            continue
+    moved = SHARE * surface.filled
+    while count < evaluations and moved >= surface.smallest and np.isfinite(value):
+        new = surface.exchanged(rho, surface.worth(gradient), moved)
         trial, slope = np.inf, gradient
-        main, pieces = largest_piece(domain, new)
-        if attachments.void_carries or (pieces == 1 and attachments.carries(main)):
+        if max_replicated(domain.comm, float((new != rho).any())) and is_whole(domain, new, attachments):
             trial, slope = evaluate(new)
             count += 1
         if trial < value:
@@ -76,50 +68,60 @@ def exchange_cells(
     return rho, value, count
 
 
-def _exchanged(
-    domain: DesignDomain, rho: Array, worth: Array, attachments: Attachments, moved: float, stays: Bools
-) -> tuple[Array, Bools]:
-    """Return the cut after one exchange, and the cells that have to stay because they hold it together."""
-    solid, void = rho >= 1.0, rho <= 0.0
-    leaving = solid & domain.design & ~stays & attachments.beside(~solid)
-    coming = void & domain.design & attachments.beside(solid)
-    level = _balance(domain, worth, leaving, coming)
-    leaving = _first(domain, 1.0 - worth, leaving & (worth < level), moved)
-    held = np.zeros_like(leaving)
-    if not attachments.void_carries:
-        left = np.where(leaving, 0.0, rho)
-        main, pieces = largest_piece(domain, left)
-        if pieces > 1:
-            held = leaving & attachments.beside((left > 0.5) & ~main)
-            leaving &= ~held
-    coming = _first(domain, worth, coming & (worth > level), _volume(domain, leaving))
-    return np.where(leaving, 0.0, np.where(coming, 1.0, rho)), held
+class _Surface:
+    """The surface of a cut, at which cells change places.
 
+    Attributes:
+        filled: Volume of the solid cells.
+        smallest: Volume of the smallest design cell.
+        stays: Solid cells that may not leave: those at loads, and those found to hold the cut together.
+    """
 
-def _first(domain: DesignDomain, key: Array, among: Bools, volume: float) -> Bools:
-    """Return those of the given cells that have the highest key and fill a volume."""
-    return among & (cut(domain, key, volume=volume, never=~among) > 0.5)
+    def __init__(self, domain: DesignDomain, rho: Array, attachments: Attachments):
+        self._domain, self._attachments = domain, attachments
+        self._spread = ConeFilter(domain, _RADIUS * cell_size(domain))
+        volumes = domain.cell_volumes[domain.design]
+        self.smallest = -float(max_replicated(domain.comm, (-volumes).max(initial=-np.inf)))
+        self.filled = self._volume(rho >= 1.0)
+        self.stays = attachments.holding(rho > 0.5)
 
+    def worth(self, gradient: Array) -> Array:
+        """Return what cells are worth, those beside solid ones included, from 0 to 1."""
+        worth = self._spread.apply(-gradient / self._domain.cell_volumes).astype(np.float64)
+        extremes = [(-worth).max(initial=-np.inf), worth.max(initial=-np.inf)]
+        low, high = max_replicated(self._domain.comm, extremes) * [-1.0, 1.0]
+        return np.clip((worth - low) / (high - low if high > low else 1.0), 0.0, 1.0)
 
-def _balance(domain: DesignDomain, worth: Array, leaving: Bools, coming: Bools) -> float:
-    """Return the worth below which as much could leave as could come above it."""
-    low, high = 0.0, 1.0
-    for _ in range(40):
-        level = 0.5 * (low + high)
-        enough = _volume(domain, leaving & (worth < level)) >= _volume(domain, coming & (worth > level))
-        low, high = (low, level) if enough else (level, high)
-    return high
+    def exchanged(self, rho: Array, worth: Array, moved: float) -> Array:
+        """Return a cut in which cells of at most a volume have changed places."""
+        solid, free, beside = rho >= 1.0, self._domain.design, self._attachments.beside
+        leaving = solid & free & ~self.stays & beside(~solid)
+        coming = (rho <= 0.0) & free & beside(solid)
+        level = self._balance(worth, leaving, coming)
+        leaving = self._first(1.0 - worth, leaving & (worth < level), moved)
+        if not self._attachments.void_carries:
+            left = np.where(leaving, 0.0, rho)
+            main, pieces = largest_piece(self._domain, left)
+            if pieces > 1:
+                held = leaving & beside((left > 0.5) & ~main)
+                leaving &= ~held
+                self.stays = self.stays | held
+        room = self.filled - self._volume(solid & ~leaving)
+        coming = self._first(worth, coming & (worth > level), room)
+        return np.where(leaving, 0.0, np.where(coming, 1.0, rho))
 
+    def _balance(self, worth: Array, leaving: Bools, coming: Bools) -> float:
+        """Return the worth below which as much could leave as could come above it."""
+        low, high = 0.0, 1.0
+        for _ in range(40):
+            level = 0.5 * (low + high)
+            enough = self._volume(leaving & (worth < level)) >= self._volume(coming & (worth > level))
+            low, high = (low, level) if enough else (level, high)
+        return high
 
-def _normalized(domain: DesignDomain, worth: Array) -> Array:
-    """Return values from 0 to 1 in the same order."""
-    worth = worth.astype(np.float64)
-    low, high = max_replicated(domain.comm, [(-worth).max(initial=-np.inf), worth.max(initial=-np.inf)]) * [
-        -1.0,
-        1.0,
-    ]
-    return np.clip((worth - low) / (high - low if high > low else 1.0), 0.0, 1.0)
+    def _first(self, key: Array, among: Bools, volume: float) -> Bools:
+        """Return those of the given cells that have the highest key and fill a volume."""
+        return among & (cut(self._domain, key, volume=volume, never=~among) > 0.5)
 
-
-def _volume(domain: DesignDomain, cells: Bools) -> float:
-    return float(sum_replicated(domain.comm, domain.cell_volumes[cells].sum()))
+    def _volume(self, cells: Bools) -> float:
+        return float(sum_replicated(self._domain.comm, self._domain.cell_volumes[cells].sum()))

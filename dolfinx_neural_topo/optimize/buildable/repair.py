@@ -88,6 +88,14 @@ def largest_piece(domain: DesignDomain, rho: Array) -> tuple[Bools, int]:
     return labels == _largest(domain, labels, count) if count else labels >= 0, count
 
 
+def is_whole(domain: DesignDomain, rho: Array, attachments: Attachments) -> bool:
+    """Return whether a cut is one piece that carries every load, or need not be. Note: Collective."""
+    if attachments.void_carries:
+        return True
+    main, count = largest_piece(domain, rho)
+    return count == 1 and attachments.carries(main)
+
+
 def _largest(domain: DesignDomain, labels: NDArray[np.int64], count: int) -> int:
     """Return the piece of the largest volume, the first in canonical order of equal ones."""
     inside = labels >= 0

@@ -20,7 +20,7 @@ from dolfinx_neural_topo.optimize.buildable.built import Built
 from dolfinx_neural_topo.optimize.buildable.exchange import exchange_cells
 from dolfinx_neural_topo.optimize.buildable.fields import cell_size, less_is_worse, stage_filter
 from dolfinx_neural_topo.optimize.buildable.gaps import OpenGaps
-from dolfinx_neural_topo.optimize.buildable.repair import largest_piece, mend
+from dolfinx_neural_topo.optimize.buildable.repair import is_whole, largest_piece, mend
 from dolfinx_neural_topo.optimize.continuation import Continuation
 from dolfinx_neural_topo.optimize.loop import minimize
 from dolfinx_neural_topo.optimize.method import Array
@@ -72,8 +72,9 @@ def make_buildable(
     solve checks that cut: loose material is dropped, loaded pieces are joined, and where the cut still lost
     more than 3 % of the projected design's objective, some evaluations follow at twice the sharpness. Where
     void carries too (waves, flows, a second material: the equation has more than a tenth of its size at
-    density 0), pieces stay as they are. Manufacturing stages of the design leave the cut as it is: a part to
-    print has nothing in the air.
+    density 0), pieces stay as they are. At last cells at the surface of the cut change places while that
+    pays, in up to eight solves; not so where widths or limits are asked for, or manufacturing stages, which
+    leave the cut as it is: a part to print has nothing in the air.
 
     Args:
         design: The design problem, a `Design` or a `NeuralDesign`.
@@ -221,10 +222,12 @@ class _Stage:
                 "exact_volume": self.exact_volume,
             }
             rho = cut(domain, density, **limits)
-            if not self._whole(rho):
+            if not is_whole(domain, rho, self.attachments):
                 worth = self._worth(rho, density)
                 rho = mend(domain, rho, density, self.attachments, worth=worth, width=self.width, **limits)
-            cuts.append((not self._whole(rho), self._value(rho), projected, self.best, rho))
+            cuts.append(
+                (not is_whole(domain, rho, self.attachments), self._value(rho), projected, self.best, rho)
+            )
         self.candidates.append(min(cuts, key=_rank))
 
     def _volumes(self) -> list[float]:
@@ -236,13 +239,6 @@ class _Stage:
         used = float(sum_replicated(domain.comm, filled.sum()))
         least = max_replicated(domain.comm, domain.cell_volumes[domain.design].max(initial=0.0))
         return [allowed] if used > allowed - least else [allowed, used]
-
-    def _whole(self, rho: Array) -> bool:
-        """Return whether a cut is one piece that carries every load, or need not be. Note: Collective."""
-        if self.attachments.void_carries:
-            return True
-        main, count = largest_piece(self.domain, rho)
-        return count == 1 and self.attachments.carries(main)
 
     def _worth(self, rho: Array, density: Array) -> Array:
         """Return what cells of a cut are worth, by volume; the density where that cannot be told."""
