@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Document:
                 f"{path} has {len(content)} bytes, at most {MOST} are read: is it a description?"
             )
         try:
-            self.text = content.decode().replace("\r\n", "\n")
+            self.text = content.decode("utf-8-sig").replace("\r\n", "\n")
             data = tomllib.loads(self.text)
         except UnicodeDecodeError as error:
             line = content[: error.start].count(b"\n") + 1
@@ -64,6 +65,10 @@ class Document:
             raise InputError(f"{path}{where}: not valid TOML: {said[:1].lower()}{said[1:]}") from None
         self._lines = dict(_lines(self.text, tomllib.loads))
         self.top = Table(self, (), data)
+
+    def missing(self, what: str) -> InputError:
+        """Return an error about something outermost that is not there."""
+        return InputError(f"{self.path}, after line {len(self.text.splitlines())}: {what} is missing")
 
     def error(self, path: Path_, message: str) -> InputError:
         """Return an error about what is at a path, or about the innermost table that holds it."""
@@ -163,7 +168,7 @@ class Table:
 
     def table(self, name: str, *, required: bool = False) -> Table:
         """Return a table inside this one; an empty one where it may be left out."""
-        value = self._take(name, _REQUIRED if required else {})
+        value = self._take(name, _REQUIRED if required else {}, f"[{name}]")
         if not isinstance(value, dict):
             raise self.error(name, f"{name} must be a table, [{name}], got {_shown(value)}")
         return Table(self.document, (*self.path, name), value)
@@ -184,14 +189,16 @@ class Table:
                 here = f"here are known: {', '.join(sorted(self._known))}"
                 raise self.error(name, f"unknown key {_shown(name)}{meant} ({here})")
 
-    def _take(self, name: str, default: Any) -> Any:
+    def _take(self, name: str, default: Any, shown: str = "") -> Any:
         self._known.append(name)
         if name not in self._values and default is _REQUIRED:
             for other in difflib.get_close_matches(
                 name, [n for n in self._values if n not in self._known], n=1
             ):
                 raise self.error(other, f'unknown key {_shown(other)}; did you mean "{name}"?')
-            raise self.document.error(self.path, f"{self._title}{name} is missing")
+            if self.path:
+                raise self.document.error(self.path, f"{self._title}{name} is missing")
+            raise self.document.missing(shown or name)
         return self._values.get(name, default)
 
     @property
@@ -216,7 +223,7 @@ def _lines(text: str, loads: Any) -> Iterator[tuple[Path_, int]]:
     starts = list(_statements(text))
     where: Path_ = ()
     counts: dict[Path_, int] = {}
-    for (line, begin), (_, end) in zip(starts, [*starts[1:], (0, len(text))], strict=True):
+    for (line, begin), (_, end) in pairwise([*starts, (0, len(text))]):
         statement = text[begin:end]
         steps = list(_path_in(loads(statement)))
         if statement.lstrip().startswith("["):

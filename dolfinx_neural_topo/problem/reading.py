@@ -91,7 +91,7 @@ def _read(document: Document) -> Problem:
     top.finish()
     for name, found in (("support", problem.supports), ("load", problem.loads)):
         if not found:
-            raise document.error((), f"[[{name}]] is missing: at least one is needed")
+            raise document.missing(f"[[{name}]], at least one,")
     return problem
 
 

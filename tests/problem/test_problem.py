@@ -434,7 +434,11 @@ BAD = {
         "line 10: fix must hold some of x, y",
     ),
     "a point that is no vertex": ('on = "left"', "at = [0.1, 0.1]", "line 9: at must be a vertex"),
-    "no load": ('[[load]]\non = "tip"\nforce = [0.0, -1.0]\n', "", r"\[\[load\]\] is missing"),
+    "no load": (
+        '[[load]]\non = "tip"\nforce = [0.0, -1.0]\n',
+        "",
+        r"after line 17: \[\[load\]\], at least one, is",
+    ),
     "no volume": ("volume = 0.5\n", "", r"line 13: \[design\] volume is missing"),
     "an unknown equation": ('"elasticity"', '"stokes"', 'line 1: equation must be "elasticity" or "heat"'),
     "an unknown method": ("evaluations = 3", 'name = "magic"', 'line 18: name must be "mma" or "oc"'),
@@ -506,8 +510,15 @@ def test_lines_count_through_texts_comments_and_lists(folder):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"\xff\xfe", "line 1: not UTF-8"), (b"#" * 2**21, "bytes, at most"), (b"a = " + b"[" * 10**5, "TOML")],
-    ids=["not text", "large", "deep"],
+    [
+        (b"\xff\xfe", "line 1: not UTF-8"),
+        (b"#" * 2**21, "bytes, at most"),
+        (b"a = " + b"[" * 10**5, "TOML"),
+        (b"", "after line 0: equation is missing"),
+        (b"# later\n\n", "after line 2: equation is missing"),
+        (b'\xef\xbb\xbfequation = "heat"\r\n', r"after line 1: \[mesh\] is missing"),  # as Notepad saves it
+    ],
+    ids=["not text", "large", "deep", "empty", "a comment", "with a mark of its encoding"],
 )
 def test_files_that_are_no_description_are_refused(content, words, folder):
     path = folder / "problem.toml"
