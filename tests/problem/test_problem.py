@@ -437,7 +437,7 @@ BAD = {
     "no load": (
         '[[load]]\non = "tip"\nforce = [0.0, -1.0]\n',
         "",
-        r"after line 17: \[\[load\]\], at least one, is",
+        r"after line 15: \[\[load\]\], at least one, is",
     ),
     "no volume": ("volume = 0.5\n", "", r"line 13: \[design\] volume is missing"),
     "an unknown equation": ('"elasticity"', '"stokes"', 'line 1: equation must be "elasticity" or "heat"'),
