@@ -17,6 +17,9 @@ from dolfinx_neural_topo.physics.attachment import Attachments
 SHARE = 0.02
 """Part of the solid volume that the first exchange moves; each one that fails halves it."""
 
+GAIN = 0.01
+"""Part of the objective that all exchanges together must gain; for less the surface stays as it was."""
+
 _RADIUS = 1.5  # cells, of the cone that spreads what solid cells are worth to void ones beside them
 
 
@@ -33,7 +36,8 @@ def exchange_cells(
     A solid cell is worth what the objective would lose without it, by its gradient. A cone of three cells
     spreads that to the void cells beside it, as in evolutionary methods. Void cells of the highest worth
     then take the place of solid ones of the lowest, of the same volume. The cut stays in one piece where it
-    has to be one, cells that hold loads stay, and what does not lower the objective is taken back.
+    has to be one, cells that hold loads stay, and what does not lower the objective is taken back. So is
+    everything where it gains less than 1 %: it makes the surface rougher.
 
     Args:
         domain: Design domain.
@@ -53,7 +57,7 @@ def exchange_cells(
     """
     surface = _Surface(domain, rho, attachments)
     value, gradient = evaluate(rho)
-    count = 1
+    start, first, count = rho, value, 1
     moved = SHARE * surface.filled
     while count < evaluations and moved >= surface.smallest and np.isfinite(value):
         new = surface.exchanged(rho, surface.worth(gradient), moved)
@@ -65,7 +69,7 @@ def exchange_cells(
             rho, value, gradient = new, trial, slope
         else:
             moved *= 0.5
-    return rho, value, count
+    return (rho, value, count) if first - value >= GAIN * abs(first) else (start, first, count)
 
 
 class _Surface:
