@@ -19,10 +19,10 @@ from dolfinx_neural_topo.density import (
 from dolfinx_neural_topo.density.cut import cut
 from dolfinx_neural_topo.density.pieces import pieces
 from dolfinx_neural_topo.optimize import OC, minimize
+from dolfinx_neural_topo.optimize.buildable.cuts import EXCHANGES
 from dolfinx_neural_topo.optimize.buildable.exchange import exchange_cells
 from dolfinx_neural_topo.optimize.buildable.fields import less_is_worse
 from dolfinx_neural_topo.optimize.buildable.repair import mend
-from dolfinx_neural_topo.optimize.buildable.stage import EXCHANGES
 from dolfinx_neural_topo.physics import Compliance, ReducedFunctional, StateProblem, nodal_load, simp
 from dolfinx_neural_topo.physics.attachment import Attachments
 
@@ -150,7 +150,7 @@ def test_cells_stay_where_widths_or_limits_are_asked_for(monkeypatch):
         calls.append(rho)
         return rho, 0.0, 0
 
-    monkeypatch.setattr("dolfinx_neural_topo.optimize.buildable.stage.exchange_cells", count)
+    monkeypatch.setattr("dolfinx_neural_topo.optimize.buildable.cuts.exchange_cells", count)
     design = bracket(comm)
     start = design.domain.expand(design.initial())
     make_buildable(design, start, min_member=2.0, evaluations=24)

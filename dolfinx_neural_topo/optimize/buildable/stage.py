@@ -1,26 +1,21 @@
-"""Three-field continuation from a found design, the cut, its check by a fresh solve, and its repair."""
+"""The last stage: three-field continuation from a found design, then a cut of it that is checked."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.density import Design, DesignDomain
-from dolfinx_neural_topo.density.cut import cut
 from dolfinx_neural_topo.density.multi import require_one_density
 from dolfinx_neural_topo.density.projection import ThreeFieldProjection
-from dolfinx_neural_topo.density.widths import least_gap, least_member
-from dolfinx_neural_topo.errors import InputError, SolverError, agree, collective
+from dolfinx_neural_topo.errors import InputError, agree, collective
 from dolfinx_neural_topo.optimize.buildable.built import Built
-from dolfinx_neural_topo.optimize.buildable.exchange import exchange_cells
-from dolfinx_neural_topo.optimize.buildable.fields import cell_size, less_is_worse, stage_filter
+from dolfinx_neural_topo.optimize.buildable.cuts import Cuts
+from dolfinx_neural_topo.optimize.buildable.fields import less_is_worse, stage_filter
 from dolfinx_neural_topo.optimize.buildable.gaps import OpenGaps
-from dolfinx_neural_topo.optimize.buildable.repair import is_whole, largest_piece, mend
 from dolfinx_neural_topo.optimize.continuation import Continuation
 from dolfinx_neural_topo.optimize.loop import minimize
 from dolfinx_neural_topo.optimize.method import Array
@@ -39,17 +34,10 @@ BETAS, SHARES = (4.0, 8.0, 16.0, 32.0), (0.24, 0.24, 0.24, 0.28)
 MOVE = 0.15
 """Move limit of MMA."""
 
-LOSS = 0.03
-"""What the cut may lose of the projected design's objective before it is repaired."""
-
-EXCHANGES = 8
-"""Cuts that are evaluated while cells are exchanged at the surface, where no width is asked for."""
-
 REPAIR_EVALUATIONS = 4
 """Evaluations that a cut that fails its check gets, at twice the sharpness."""
 
 _CLIP = 0.01  # the start keeps this distance from 0 and 1, so that MMA can move all cells
-_BAR = 1.5  # cells: the width of bars that join pieces, which carry little
 
 
 @collective(free=("found", "progress"))
@@ -122,7 +110,7 @@ def make_buildable(
     attachments.require(~design.domain.void, "a buildable design holds every load")
     stage = _Stage(design, attachments, min_member, min_gap, exact_volume, progress)
     stage.run(rho_design, BETAS, _split(evaluations))
-    if not stage.sound:
+    if not stage.cuts.made[-1].sound:
         stage.run(stage.best.rho_design, [2.0 * BETAS[-1]], [REPAIR_EVALUATIONS])
     return stage.built()
 
@@ -139,11 +127,6 @@ def _check(domain: DesignDomain, rho_design: Array, evaluations: int) -> None:
         else f"found must be a result, or finite densities of shape ({domain.num_owned_cells},), "
         f"got shape {rho_design.shape} of {rho_design.dtype}",
     )
-
-
-def _rank(candidate: tuple[bool, float, float, Result, Array]) -> tuple[bool, float]:
-    """Return what tells the better of two cuts: whether it is broken, and its objective."""
-    return candidate[:2]
 
 
 def _split(evaluations: int) -> list[int]:
@@ -166,8 +149,7 @@ class _Stage:
         exact_volume: bool,
         progress: bool | None,
     ):
-        self.domain, self.attachments = design.domain, attachments
-        self.exact_volume, self.progress = exact_volume, progress
+        self.progress = progress
         self.filter, delta = stage_filter(design, min_member, min_gap)
         self.projection = ThreeFieldProjection(BETAS[0], delta=delta)
         kind = Design if min_gap is None else OpenGaps
@@ -179,13 +161,10 @@ class _Stage:
             projection=self.projection,
             constraints=design.constraints,
         )
-        self.radius = getattr(self.filter, "radius", None)
-        self.widths = min_member, min_gap
-        self.width = cell_size(self.domain) * _BAR if min_member is None else min_member
+        self.cuts = Cuts(self.design, attachments, min_member, min_gap, exact_volume)
         self.solves = -self.design.persistence.num_solves
         self.evaluations = 0
         self.history: list[float] = []
-        self.candidates: list[tuple[bool, float, float, Result, Array]] = []
 
     def run(self, rho_design: Array, betas: Sequence[float], counts: Sequence[int]) -> None:
         """Sharpen from a design, cut, and check the cut."""
@@ -196,7 +175,7 @@ class _Stage:
         self.projection.eroded_alone = less_is_worse(self.design.functional, eroded)
         starts = [0, *accumulate(counts[:-1])]
         self.best = minimize(
-            StartingAt(self.design, start[self.domain.design]),
+            StartingAt(self.design, start[self.design.domain.design]),
             MMA(move=MOVE),
             evaluations=sum(counts),
             continuation=Continuation(
@@ -207,116 +186,15 @@ class _Stage:
         )
         self.evaluations += len(self.projection.realizations) * self.best.evaluations
         self.history += self.best.history.objective
-        self._cut()
-
-    def _cut(self) -> None:
-        """Cut the design found last, mend cuts that are broken, solve for them, and keep the best."""
-        domain = self.domain
-        density = self.design.unprojected.apply(self.best.rho_design)
-        projected = self._value(self.best.rho)
-        cuts = []
-        for volume in self._volumes():
-            limits: dict[str, Any] = {
-                "volume": volume,
-                "manufacturing": self.design.manufacturing,
-                "exact_volume": self.exact_volume,
-            }
-            rho = cut(domain, density, **limits)
-            if not is_whole(domain, rho, self.attachments):
-                worth = self._worth(rho, density)
-                rho = mend(domain, rho, density, self.attachments, worth=worth, width=self.width, **limits)
-            cuts.append(
-                (not is_whole(domain, rho, self.attachments), self._value(rho), projected, self.best, rho)
-            )
-        self.candidates.append(min(cuts, key=_rank))
-
-    def _volumes(self) -> list[float]:
-        """Return what the cut may fill: all that is allowed and, where more may be worse, what was used."""
-        domain, allowed = self.domain, self.domain.target_volume
-        if self.projection.eroded_alone:
-            return [allowed]
-        filled = np.where(domain.design, domain.cell_volumes * self.best.rho, 0.0)
-        used = float(sum_replicated(domain.comm, filled.sum()))
-        least = max_replicated(domain.comm, domain.cell_volumes[domain.design].max(initial=0.0))
-        return [allowed] if used > allowed - least else [allowed, used]
-
-    def _worth(self, rho: Array, density: Array) -> Array:
-        """Return what cells of a cut are worth, by volume; the density where that cannot be told."""
-        self.evaluations += 1
-        try:
-            return -self.design.functional.value_and_gradient(rho)[1] / self.domain.cell_volumes
-        except SolverError:
-            return density
-
-    def _evaluate(self, rho: Array) -> tuple[float, Array]:
-        """Return objective and gradient at a density, inf and zeros where that fails."""
-        try:
-            value, gradient = self.design.functional.value_and_gradient(rho)
-        except SolverError:
-            return math.inf, np.zeros_like(rho)
-        return self.domain.num_copies * value, gradient
-
-    def _value(self, rho: Array) -> float:
-        """Return the objective at a density by a solve of its own, inf where that fails."""
-        self.evaluations += 1
-        try:
-            return self.domain.num_copies * self.design.functional.value(rho)
-        except SolverError:
-            return math.inf
-
-    @property
-    def sound(self) -> bool:
-        """Whether the last cut is whole and about as good as the projected design."""
-        broken, value, projected, _, _ = self.candidates[-1]
-        return not broken and value <= projected + LOSS * abs(projected)
+        self.cuts.add(self.best, fill=self.projection.eroded_alone)
 
     def built(self) -> Built:
-        """Measure the best cut."""
-        broken, value, projected, result, rho = min(self.candidates, key=_rank)
-        domain = self.domain
-        free = not (self.design.manufacturing or self.design.constraints or any(self.widths))
-        if free and not broken:
-            rho, value, count = exchange_cells(
-                domain, rho, self._evaluate, self.attachments, evaluations=EXCHANGES
-            )
-            self.evaluations += count
-        main, count = largest_piece(domain, rho)
-        carries = self.attachments.carries(main)
-        solid = rho > 0.5
-        member, gap = least_member(domain, solid), least_gap(domain, solid)
-        grey = sum_replicated(domain.comm, domain.cell_volumes @ (4.0 * rho * (1.0 - rho)))
-        return Built(
-            rho=rho,
-            value=value,
-            volume=self.design.volume(rho),
-            components=count,
-            pieces_carry_loads=carries,
-            min_member=member,
-            min_gap=gap,
-            greyness=float(grey) / (domain.design_volume + domain.solid_volume),
-            projected=projected,
-            rho_design=result.rho_design,
-            radius=self.radius,
-            evaluations=self.evaluations,
+        """Return the best cut, measured."""
+        best = self.cuts.best()
+        return self.cuts.measured(
+            best,
+            radius=getattr(self.filter, "radius", None),
+            evaluations=self.evaluations + self.cuts.evaluations,
             solves=self.solves + self.design.persistence.num_solves,
             history=tuple(self.history),
-            reason=self._reason(count, carries, value, projected, (member, gap)),
         )
-
-    def _reason(
-        self, count: int, carries: bool, value: float, projected: float, found: tuple[float, float]
-    ) -> str:
-        """Say what is wrong with a cut."""
-        wrong = []
-        if not (self.attachments.void_carries or (count == 1 and carries)):
-            what = f"{count} pieces" if count != 1 else "one piece that misses a load or a support"
-            wrong.append(
-                f"The volume fraction {self.domain.volume_fraction:g} gave {what}; way out: more of it, "
-                "a finer mesh or a smaller filter."
-            )
-        if not value <= projected + LOSS * abs(projected):
-            wrong.append(f"The cut has the objective {value:.4g}, the projected design {projected:.4g}.")
-        for name, asked, least in zip(("min_member", "min_gap"), self.widths, found, strict=True):
-            if asked is not None and least < asked - 0.5 * cell_size(self.domain):
-                wrong.append(f"{name} was to be {asked:.4g}, the least found is {least:.4g}.")
-        return " ".join(wrong)
