@@ -151,7 +151,8 @@ class Cuts:
             projected=made.projected,
             rho_design=made.rho_design,
             reason=self._reason(made, count, carries, widths),
-            **widths,
+            min_member=widths["min_member"],
+            min_gap=widths["min_gap"],
             **run,
         )
 
