@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from mpi4py import MPI
 
-from dolfinx_neural_topo._checks import real_array
+from dolfinx_neural_topo._checks import finite_array
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.bridge.objective import TopologyObjective
 from dolfinx_neural_topo.bridge.transfer import Transfer, default_transfer
@@ -21,8 +21,9 @@ from dolfinx_neural_topo.errors import ReplicationError, agree, collective
 
 def _weights(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
     """Check one number for each weight of this rank; the dtype stays."""
-    real_array(name, value, (given["self"]._weights.size,), "one number for each weight of this rank")
-    return np.asarray(value)
+    return finite_array(
+        name, value, (given["self"]._weights.size,), "one number for each weight of this rank"
+    )
 
 
 class NeuralDesign:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dolfinx_neural_topo._checks import all_finite
 from dolfinx_neural_topo.density.evaluation import Evaluation
 from dolfinx_neural_topo.errors import (
     InputError,
@@ -235,5 +236,5 @@ def _refuse_not_finite(evaluation: Evaluation) -> None:
         )
     if evaluation.gradient is None:
         return
-    if not all(np.all(np.isfinite(each)) for each in (evaluation.gradient, *evaluation.constraint_gradients)):
+    if not all(map(all_finite, (evaluation.gradient, *evaluation.constraint_gradients))):
         raise SolverError("a gradient is not finite.")
