@@ -59,18 +59,6 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
-def check_type(name: str, value: Any, kind: type | tuple[type, ...], way_out: str = "") -> None:
-    """Refuse a value of another type.
-
-    Raises:
-        InputError: It has another type.
-    """
-    if not isinstance(value, kind):
-        kinds = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
-        given = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-        raise InputError(f"{name} must be a {kinds}, got {given}{way_out and f'; way out: {way_out}'}")
-
-
 def all_finite(array: np.ndarray) -> bool:
     """Tell whether all entries are finite; by the sum of their squares, a tenth of the time, where it is."""
     return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())

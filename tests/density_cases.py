@@ -87,7 +87,6 @@ class Polynomial:
         self.comm = domain.comm
         self._domain = domain
         self._linear, self._cubic, self._coupling = (seeded(domain, seed + k, -1.0, 2.0) for k in range(3))
-        self.num_gradients = 0
 
     def value(self, rho):
         v = self._domain.cell_volumes
@@ -95,7 +94,6 @@ class Polynomial:
         return local + dot(self._domain, v, self._coupling * rho) ** 2
 
     def value_and_gradient(self, rho):
-        self.num_gradients += 1
         v = self._domain.cell_volumes
         coupling = 2.0 * dot(self._domain, v, self._coupling * rho)
         gradient = v * (self._linear + 3.0 * self._cubic * rho**2 + coupling * self._coupling)

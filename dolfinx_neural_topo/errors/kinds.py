@@ -246,5 +246,4 @@ def checked(function: _F) -> _F:
         check_kinds(kinds, {**dict(zip(names, args, strict=False)), **kwargs}, where)
         return function(*args, **kwargs)
 
-    wrapper.__checked__ = True  # type: ignore[attr-defined]
     return typing.cast(_F, wrapper)

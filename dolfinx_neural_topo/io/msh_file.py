@@ -65,11 +65,11 @@ def parse_msh(content: bytes) -> MshFile:
     if binary:
         order = "<" if content[header.end() : header.end() + 4] == b"\1\0\0\0" else ">"
 
-    def section(name: str, *, needed: bool = True) -> _Numbers:
+    def section(name: str) -> _Numbers:
         body = _section(content, name)
-        if body is None and needed:
+        if body is None:
             raise InputError(f"damaged: no whole section ${name}")
-        return _Numbers(body or b"", name, order if binary else None)
+        return _Numbers(body, name, order if binary else None)
 
     read_nodes, read_elements = (_nodes_2, _elements_2) if version == b"2.2" else (_nodes_4, _elements_4)
     mesh = MshFile(*read_nodes(section("Nodes")))

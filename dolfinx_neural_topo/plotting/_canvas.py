@@ -58,14 +58,13 @@ def save(figure: Figure, path: str | Path) -> None:
         figure.savefig(path, dpi=DPI, facecolor="white")
 
 
-def fitting(extent: tuple[float, float], *, room: float = 0.6) -> Figure:
+def fitting(extent: tuple[float, float]) -> Figure:
     """Return a figure whose one Axes fits a picture of the given width and height (any unit).
 
     Args:
         extent: Width and height of what will be drawn.
-        room: Inches added on each side for title and colour bar.
     """
-    scale = 6.0 / max(extent)
+    scale, room = 6.0 / max(extent), 0.6  # inches; room on each side for title and colour bar
     figure = new_figure(extent[0] * scale + 2 * room, extent[1] * scale + 2 * room)
     figure.add_subplot()
     return figure

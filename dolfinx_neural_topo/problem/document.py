@@ -150,11 +150,9 @@ class Table:
             raise self.error(name, f"{name} must be a text or a list of them, got {_shown(value)}")
         return value
 
-    def numbers(self, name: str, size: int, default: Any = _REQUIRED) -> Any:
+    def numbers(self, name: str, size: int) -> list[float]:
         """Return a list of `size` finite numbers."""
-        value = self._take(name, default)
-        if value is default:
-            return value
+        value = self._take(name, _REQUIRED)
         if not isinstance(value, list) or len(value) != size or not all(map(_is_number, value)):
             raise self.error(name, f"{name} must be a list of {size} numbers, got {_shown(value)}")
         return [float(each) for each in value]

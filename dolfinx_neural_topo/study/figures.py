@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -56,7 +55,7 @@ def error_distribution(panels: Mapping[str, Mapping[str, npt.NDArray[np.float64]
     return save(figure, path)
 
 
-def convergence(groups: Groups, path: Path, columns: int = 3) -> Path:
+def convergence(groups: Groups, path: Path) -> Path:
     """Draw the lowest objective so far over what was spent; thin lines are seeds, thick ones their median.
 
     What a method spent on coarser grids, weighted by cells, comes before its curve.
@@ -64,9 +63,12 @@ def convergence(groups: Groups, path: Path, columns: int = 3) -> Path:
     Args:
         groups: Runs to draw, a panel a task.
         path: PNG file.
-        columns: Panels a row.
     """
-    figure, panels = _panels(len(groups), columns, (3.6, 2.7))
+    rows = -(-len(groups) // 3)
+    figure = Figure(figsize=(3 * 3.6, rows * 2.7), layout="constrained")
+    panels = list(figure.subplots(rows, 3, squeeze=False).flat)
+    for ax in panels[len(groups) :]:
+        ax.axis("off")
     for ax, (task, by_column) in zip(panels, groups.items(), strict=False):
         final = []
         for name, runs in by_column.items():
@@ -124,16 +126,6 @@ def gallery(groups: Groups, picture: Callable[[Record], npt.NDArray[np.float64] 
             -0.05, 0.5, task, transform=row[0].transAxes, rotation=90, fontsize=6, va="center", ha="right"
         )
     return save(figure, path)
-
-
-def _panels(number: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """Return a figure with a grid of panels, unused ones switched off."""
-    rows = -(-number // columns)
-    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for ax in axes[number:]:
-        ax.axis("off")
-    return figure, axes
 
 
 def _line(column: str, columns: Collection[str]) -> dict[str, Any]:

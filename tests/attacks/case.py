@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import linecache
 import zlib
 from collections.abc import Callable, Iterable
@@ -10,8 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpi4py import MPI
-
-from dolfinx_neural_topo.errors import NeuralTopoError
 
 comm = MPI.COMM_WORLD
 EVERYWHERE = (1, 2, 3)
@@ -147,13 +144,3 @@ def close(given: float, expected: float, what: str, rel: float = 1e-6) -> None:
     """Raise `Wrong` unless a number is what it must be."""
     if not abs(given - expected) <= rel * abs(expected):
         raise Wrong(f"{what}: {given:.10g} where {expected:.10g} is right")
-
-
-@contextlib.contextmanager
-def refusal(says: str = ""):
-    """Expect a refusal inside, of which the case is not about: what follows it is."""
-    try:
-        yield
-    except NeuralTopoError:
-        return
-    raise Wrong(f"not refused: {says}")
