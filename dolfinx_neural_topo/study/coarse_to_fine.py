@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from dolfinx_neural_topo import optimize
 from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.study.job import Job, Outcome, StartingAt
+from dolfinx_neural_topo.study.job import Job, Outcome, starting_at
 from dolfinx_neural_topo.tasks.build import build
 from dolfinx_neural_topo.tasks.coarse import coarsen
 
@@ -50,7 +50,7 @@ def coarse_to_fine(job: Job) -> Outcome:
             else:
                 inside = np.clip(enlarge(rho_design, task.image_shape), CLIP, 1.0 - CLIP)
                 logits = np.log(inside / (1.0 - inside))
-            variables = built.design if logits is None else StartingAt.logits(built, logits)
+            variables = built.design if logits is None else starting_at(built, logits)
             result = optimize.minimize(variables, optimize.MMA(), **job.options(budget, f"-{factor}"))
             outcome = Outcome.of(result, built)
         rho_design = outcome.rho_design

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mpi4py import MPI
 
 from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.optimize.multistart.levels import StartingAt
 from dolfinx_neural_topo.study.store import Key
 from dolfinx_neural_topo.tasks.build import BuiltTask
 from dolfinx_neural_topo.tasks.sketch import Task
@@ -183,30 +184,10 @@ class MeanVolume:
         return getattr(self._design, name)
 
 
-class StartingAt:
-    """A design that starts elsewhere; in all else the design itself.
+def starting_at(built: BuiltTask, image: npt.NDArray[np.float64]) -> StartingAt:
+    """Return a task's design that starts from the densities logits stand for, which meet the volume exactly.
 
-    Args:
-        design: The design.
-        x: Start, on owned design cells.
+    Note: Collective.
     """
-
-    def __init__(self, design: Any, x: npt.NDArray[np.float64]):
-        self._design = design
-        self._x = x
-
-    @classmethod
-    def logits(cls, built: BuiltTask, image: npt.NDArray[np.float64]) -> StartingAt:
-        """Return a design that starts from the densities logits stand for, which meet the volume exactly.
-
-        Note: Collective.
-        """
-        rho_design = built.design.logits.apply(built.grid.to_cells(image))
-        return cls(built.design, rho_design[built.domain.design])
-
-    def initial(self) -> npt.NDArray[np.float64]:
-        """Return the start, a copy."""
-        return self._x.copy()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._design, name)
+    rho_design = built.design.logits.apply(built.grid.to_cells(image))
+    return StartingAt(built.design, rho_design[built.domain.design])

@@ -14,7 +14,7 @@ from dolfinx_neural_topo import optimize
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.study.built import BUILT, built
 from dolfinx_neural_topo.study.coarse_to_fine import coarse_to_fine
-from dolfinx_neural_topo.study.job import Job, MeanVolume, Outcome, StartingAt
+from dolfinx_neural_topo.study.job import Job, MeanVolume, Outcome, starting_at
 from dolfinx_neural_topo.study.multistart import FULL_GRID, multistart_by
 from dolfinx_neural_topo.tasks.build import BuiltTask, build
 from dolfinx_neural_topo.tasks.catalogue import nearest
@@ -89,7 +89,7 @@ def _densities(optimizer: str) -> Callable[[Job, BuiltTask], tuple[Any, Any]]:
 
     def prepare(job: Job, built: BuiltTask) -> tuple[Any, Any]:
         start = job.start_logits()
-        variables = built.design if start is None else StartingAt.logits(built, start)
+        variables = built.design if start is None else starting_at(built, start)
         return variables, getattr(optimize, optimizer)()
 
     return prepare
