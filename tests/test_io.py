@@ -195,6 +195,17 @@ def test_damaged_density_files_end_in_a_sentence(folder, damage, message):
     assert np.array_equal(density.x.array, before)
 
 
+def test_a_density_that_is_not_finite_is_not_written(folder):
+    density = density_on(box(BOXES[0]), wavy)
+    if comm.rank == comm.size - 1:
+        density.x.array[0] = np.nan
+    with pytest.raises(InputError, match="density must be finite, got NaN or infinity in 1 cells"):
+        io.write_density(folder / "a.npz", density)
+    with pytest.raises(InputError, match="density must be finite"):
+        io.closed_surface(density, level=0.5)
+    assert not (folder / "a.npz").exists()
+
+
 def test_density_must_have_one_value_a_cell(folder):
     linear = fem.Function(fem.functionspace(box(BOXES[0]), ("Lagrange", 1)))
     with pytest.raises(InputError, match="one value a cell"):

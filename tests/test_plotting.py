@@ -143,6 +143,12 @@ def test_density_of_the_wrong_kind_is_refused(folder):
         plotting.plot_density(folder / "a.png", function_on(brick(), lambda x: 0 * x[0]))
     with pytest.raises(InputError, match="one value a cell"):
         plotting.plot_density(folder / "a.png", function_on(plate(), lambda x: x[0], ("Lagrange", 1)))
+    broken = function_on(plate(), left_lower)
+    if comm.rank == comm.size - 1:
+        broken.x.array[0] = np.inf
+    for density in (broken, np.full((4, 6), np.nan)):
+        with pytest.raises(InputError, match="density must be finite, got NaN or infinity"):
+            plotting.plot_density(folder / "a.png", density)
 
 
 def test_convergence_draws_the_running_minimum():

@@ -12,7 +12,7 @@ from dolfinx import fem, la
 from dolfinx import mesh as dmesh
 
 from dolfinx_neural_topo._dolfinx import geometry_nodes
-from dolfinx_neural_topo.io.gather import values_by_cell
+from dolfinx_neural_topo.io.gather import finite_by_cell
 
 _CHUNK = 1 << 14  # cells that are split at a time
 
@@ -40,7 +40,7 @@ def midpoints(density: fem.Function) -> Points:
     """Average the density of the adjacent cells at each entity. Note: Collective."""
     mesh = density.function_space.mesh
     topology = mesh.topology
-    values = values_by_cell(density)
+    values = finite_by_cell(density)
     reference = _reference(topology.cell_name())
     vertices = mesh.geometry.x[geometry_nodes(mesh)[:, : len(reference[0])]]  # first in the order of nodes
     numbers, x, rho, of_cells = [], [], [], []

@@ -13,7 +13,7 @@ from dolfinx_neural_topo._dolfinx import geometry_nodes
 from dolfinx_neural_topo._files import array_file, as_path, in_a_sentence, replacing
 from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.io._ranks import gather_rows, on_rank_zero
-from dolfinx_neural_topo.io.gather import function_of_cells, values_by_cell
+from dolfinx_neural_topo.io.gather import finite_by_cell, function_of_cells, values_by_cell
 
 _FLOAT = np.dtype(np.float64)
 _LARGEST = 2**34  # bytes of an array after decompression
@@ -33,13 +33,13 @@ def write_density(path: str | Path, density: fem.Function) -> None:
         density: Function with one value a cell.
 
     Raises:
-        InputError: Not a scalar DG0 function, or `path` does not end in .npz.
+        InputError: Not a scalar DG0 function, a value that is not finite, or `path` does not end in .npz.
 
     Note: Collective.
     """
     path = as_path(path, suffix=".npz")
     mesh = function_of_cells(density).function_space.mesh
-    values = gather_rows(mesh.comm, values_by_cell(density))
+    values = gather_rows(mesh.comm, finite_by_cell(density))
     midpoints = gather_rows(mesh.comm, _midpoints(mesh))
 
     def action() -> None:

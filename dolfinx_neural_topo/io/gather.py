@@ -110,6 +110,21 @@ def values_by_cell(field: fem.Function) -> np.ndarray:
     return np.real(field.x.array[space.dofmap.list[:owned, 0]])
 
 
+def finite_by_cell(density: fem.Function) -> np.ndarray:
+    """Return the same for a density, which a file or a picture should not hide the faults of.
+
+    Raises:
+        InputError: Some of its values are NaN or infinite.
+
+    Note: Collective.
+    """
+    values = values_by_cell(density)
+    bad = np.count_nonzero(~np.isfinite(values))
+    problem = f"density must be finite, got NaN or infinity in {bad} cells" if bad else None
+    agree(density.function_space.mesh.comm, problem)
+    return values
+
+
 def gather_cell_values(field: fem.Function, gathered: GatheredMesh | None) -> np.ndarray | None:
     """Gather a scalar DG0 function on rank 0, in the cell order of `gathered`.
 

@@ -88,6 +88,10 @@ def parse(equation: Any, rho: fem.Function, u: Any, num_nodal_loads: int) -> Equ
         )
     a, right = equation
     loads = list(right) if isinstance(right, (tuple, list)) else [right] * max(1, num_nodal_loads)
+    if not loads:
+        raise InputError(
+            "L must hold one linear form for each load case, got none; way out: None for no load"
+        )
     _check_ranks(a, loads)
     if num_nodal_loads not in (0, len(loads)):
         raise InputError(

@@ -12,9 +12,10 @@ import numpy as np
 from dolfinx import fem
 from mpi4py import MPI
 
+from dolfinx_neural_topo._checks import all_finite
 from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.io._ranks import on_rank_zero, require
-from dolfinx_neural_topo.io.gather import gather_cell_values, gather_mesh
+from dolfinx_neural_topo.io.gather import finite_by_cell, gather_cell_values, gather_mesh
 from dolfinx_neural_topo.plotting import _canvas
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def picture_of(density: Density) -> Image | Polygons | None:
     """Return what to draw: on every rank for an image, on rank 0 for a distributed function.
 
     Raises:
-        InputError: Neither a 2D array nor a scalar DG0 function on a plane mesh.
+        InputError: Neither a 2D array nor a scalar DG0 function on a plane mesh, or not finite.
 
     Note: Collective for a function.
     """
@@ -79,6 +80,8 @@ def picture_of(density: Density) -> Image | Polygons | None:
                 f"density must be an image of shape (H, W) or a DG0 function, got shape {image.shape}; "
                 "plot_solid draws three-dimensional designs"
             )
+        if not all_finite(image):
+            raise InputError("density must be finite, got NaN or infinity")
         return Image(image)
     mesh = density.function_space.mesh
     if mesh.topology.dim != 2 or mesh.geometry.dim != 2:
@@ -87,6 +90,7 @@ def picture_of(density: Density) -> Image | Polygons | None:
             "plot_solid draws three-dimensional designs"
         )
     gathered = gather_mesh(mesh)
+    finite_by_cell(density)
     values = gather_cell_values(density, gathered)
     if gathered is None or values is None:
         return None

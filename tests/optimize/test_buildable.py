@@ -207,7 +207,7 @@ def test_a_volume_too_small_is_said():
         ({}, {"void": lambda x: x[0] > 20.0}, r"load acts at \(24, 6\) where all cells are passive void"),
         ({"min_member": 1.0}, {}, "min_member must be at least 2, 2 cells of the mesh, got 1.0"),
         ({"min_gap": -1.0}, {}, "min_gap must be positive"),
-        ({"min_member": 60.0}, {}, "radius"),
+        ({"min_member": 60.0}, {}, "min_member must be at most 12, the least extent of the domain, got 60"),
         ({"evaluations": 2}, {}, "evaluations must be at least 4"),
     ],
 )
@@ -242,11 +242,23 @@ def test_sums_and_own_functionals_are_made_buildable_too():
     compliance.state.destroy()
 
 
-def test_a_density_of_another_mesh_is_refused():
+def test_what_is_no_design_and_no_density_is_refused():
     design = bracket(comm)
-    for found in (np.zeros(3), "design.npz", None):
-        with pytest.raises(errors.InputError, match="found must be a result, or finite densities"):
+    half = design.domain.expand(0.5)
+    for found in (np.zeros(3), "design.npz", None, 1j * half):
+        with pytest.raises(
+            errors.InputError, match=r"found must .*a result or one number for each owned cell"
+        ):
             make_buildable(design, found)
+    for found in (-half, 100.0 * half):  # logits, or per cent
+        with pytest.raises(errors.InputError, match=r"found must lie in \[0, 1\]"):
+            make_buildable(design, found)
+    with pytest.raises(errors.InputError, match="found must be finite"):
+        make_buildable(design, np.nan * half)
+    with pytest.raises(
+        errors.InputError, match=r"design must be a Design or a NeuralDesign, got .*Compliance"
+    ):
+        make_buildable(design.functional, half)
     design.functional.state.destroy()
 
 

@@ -93,6 +93,8 @@ def test_forms_of_wrong_rank(parts):
         parts.state((parts.L, parts.L))
     with pytest.raises(InputError, match="L of load case 1 must be a linear form"):
         parts.state((parts.a, [parts.L, parts.a]))
+    with pytest.raises(InputError, match="L must hold one linear form for each load case, got none"):
+        parts.state((parts.a, []))
     W = fem.functionspace(parts.domain, ("Lagrange", 2))
     with pytest.raises(InputError, match="two spaces"):
         parts.state((parts.rho * ufl.TrialFunction(W) * ufl.TestFunction(parts.V) * ufl.dx, parts.L))

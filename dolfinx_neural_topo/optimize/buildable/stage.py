@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo.density import Design, DesignDomain
+from dolfinx_neural_topo._checks import densities, real_array
+from dolfinx_neural_topo.density import Design
 from dolfinx_neural_topo.density.multi import require_one_density
 from dolfinx_neural_topo.density.projection import ThreeFieldProjection
-from dolfinx_neural_topo.errors import InputError, agree, collective
+from dolfinx_neural_topo.errors import InputError, collective, together
+from dolfinx_neural_topo.errors.kinds import shown
 from dolfinx_neural_topo.optimize.buildable.built import Built
 from dolfinx_neural_topo.optimize.buildable.cuts import Cuts
 from dolfinx_neural_topo.optimize.buildable.fields import less_is_worse, stage_filter
@@ -79,8 +81,9 @@ def make_buildable(
         the volume is too small for one piece, this is the best there is.
 
     Raises:
-        InputError: A load acts where all cells are passive void; a width that the mesh cannot resolve; an
-            exact volume with manufacturing stages, which make no grey cell; a design of several fields.
+        InputError: A load acts where all cells are passive void; a width that the mesh cannot resolve or the
+            domain has no room for; densities beyond [0, 1]; an exact volume with manufacturing stages, which
+            make no grey cell; a design of several fields.
         SolverError: The start of the stage cannot be evaluated.
 
     Note: Collective.
@@ -98,14 +101,12 @@ def make_buildable(
         "it cuts to solid and void and repairs pieces of one material",
         "a HeavisideProjection in each field and a Continuation of its beta",
     )
-    rho_design = np.asarray(getattr(found, "rho_design", found))
-    _check(design.domain, rho_design, evaluations)
+    rho_design = _start(design, found, evaluations)
     if exact_volume and design.manufacturing:
         raise InputError(
             "exact_volume must be False with manufacturing stages, got True: the one grey cell it leaves "
             "cannot be made"
         )
-    rho_design = rho_design.astype(np.float64)
     attachments = Attachments(problems_of(design.functional))
     attachments.require(~design.domain.void, "a buildable design holds every load")
     stage = _Stage(design, attachments, min_member, min_gap, exact_volume, progress)
@@ -115,18 +116,20 @@ def make_buildable(
     return stage.built()
 
 
-def _check(domain: DesignDomain, rho_design: Array, evaluations: int) -> None:
-    if evaluations < len(BETAS):
-        raise InputError(f"evaluations must be at least {len(BETAS)}, got {evaluations}")
-    real = rho_design.dtype.kind in "fiub"
-    right = real and rho_design.shape == (domain.num_owned_cells,) and bool(np.all(np.isfinite(rho_design)))
-    agree(
-        domain.comm,
-        None
-        if right
-        else f"found must be a result, or finite densities of shape ({domain.num_owned_cells},), "
-        f"got shape {rho_design.shape} of {rho_design.dtype}",
-    )
+def _start(design: Any, found: Any, evaluations: int) -> Array:
+    """Return the design density that a result holds, or that is one, after a check. Note: Collective."""
+    if not isinstance(design, Design):
+        raise InputError(f"design must be a Design or a NeuralDesign, got {shown(design)}")
+    domain = design.domain
+
+    def check() -> Array:
+        if evaluations < len(BETAS):
+            raise InputError(f"evaluations must be at least {len(BETAS)}, got {evaluations}")
+        value = getattr(found, "rho_design", found)
+        meaning = "a result or one number for each owned cell"
+        return densities("found", real_array("found", value, (domain.num_owned_cells,), meaning))
+
+    return together(domain.comm, check, "the checks of make_buildable")
 
 
 def _split(evaluations: int) -> list[int]:
