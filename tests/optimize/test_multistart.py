@@ -450,6 +450,10 @@ def test_a_budget_buys_starts_beside_a_usual_last_round(design, levels):
         assert fitted.rounds[-1] == schedule.rounds[-1]
     with pytest.raises(InputError, match=f"budget must be at least {FINISH_RESERVE + 8} equiv.* here, got 4"):
         minimize_multistart(design, heated, schedule=schedule, budget=4)
+    with pytest.raises(
+        InputError, match=r"no coarser mesh makes starts cheap, got 4; way out: more cells, in even"
+    ):
+        schedule.fitted(4, lambda level: 1.0)
 
 
 @pytest.mark.parametrize("tolerance", [0.5, 1e-9])

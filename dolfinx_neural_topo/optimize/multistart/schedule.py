@@ -142,7 +142,13 @@ class Schedule:
             if schedule.cost(weight) + reserve <= budget:
                 return schedule
         needed = math.ceil(schedule.cost(weight)) + reserve
-        raise InputError(f"budget must be at least {needed} equivalent evaluations here, got {budget:g}")
+        why = "" if weight(1) < 1.0 else ", since no coarser mesh makes starts cheap"
+        way_out = (
+            "" if weight(1) < 1.0 else "; way out: more cells, in even numbers, or coarser meshes of your own"
+        )
+        raise InputError(
+            f"budget must be at least {needed} equivalent evaluations here{why}, got {budget:g}{way_out}"
+        )
 
 
 FINISH_RESERVE = 25
