@@ -262,6 +262,18 @@ def test_what_is_no_design_and_no_density_is_refused():
     design.functional.state.destroy()
 
 
+def test_a_cut_far_worse_than_the_design_it_was_made_from_says_so():
+    """Lines along the beam, which have no shear stiffness once the grey between them is gone."""
+    design = bracket(comm)
+    for manufacturing, worse in (([], False), ([Extrusion(design.domain, (1.0, 0.0))], True)):
+        made = Design(design.functional, design.domain, filter=design.filter, manufacturing=manufacturing)
+        found = minimize(made, OC(), evaluations=10)
+        built = make_buildable(made, found, evaluations=12)
+        assert (built.value > 1.5 * found.objective) == worse
+        assert ("the design it was made from" in built.reason) == worse
+    design.functional.state.destroy()
+
+
 def test_less_is_not_worse_under_own_weight():
     design = bracket(comm)
     state = design.functional.state

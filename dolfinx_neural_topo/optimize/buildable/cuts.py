@@ -26,6 +26,9 @@ LOSS = 0.03
 EXCHANGES = 8
 """Cuts that are evaluated while cells are exchanged at the surface, where no width is asked for."""
 
+WORSE = 0.5
+"""Part of the found design's objective by which the cut may be worse before the result says so."""
+
 _BAR = 1.5  # cells: the width of bars that join pieces, which carry little
 
 
@@ -128,11 +131,12 @@ class Cuts:
         self.evaluations += count
         return best._replace(rho=rho, value=value)
 
-    def measured(self, made: Cut, **run: Any) -> Built:
+    def measured(self, made: Cut, before: float | None, **run: Any) -> Built:
         """Measure a cut.
 
         Args:
             made: The cut.
+            before: Objective of the design that was found, if known.
             run: What `Built` tells of the run that made it.
         """
         domain, rho = self._domain, made.rho
@@ -150,7 +154,7 @@ class Cuts:
             greyness=float(grey) / (domain.design_volume + domain.solid_volume),
             projected=made.projected,
             rho_design=made.rho_design,
-            reason=self._reason(made, count, carries, widths),
+            reason=self._reason(made, before, count, carries, widths),
             min_member=widths["min_member"],
             min_gap=widths["min_gap"],
             **run,
@@ -188,7 +192,9 @@ class Cuts:
         except SolverError:
             return math.inf
 
-    def _reason(self, made: Cut, count: int, carries: bool, found: dict[str, float]) -> str:
+    def _reason(
+        self, made: Cut, before: float | None, count: int, carries: bool, found: dict[str, float]
+    ) -> str:
         """Say what is wrong with a cut."""
         wrong = []
         if not (self._attachments.void_carries or (count == 1 and carries)):
@@ -200,6 +206,11 @@ class Cuts:
         if not made.lasting:
             wrong.append(
                 f"The cut has the objective {made.value:.4g}, the projected design {made.projected:.4g}."
+            )
+        if before is not None and made.value > before + WORSE * abs(before):
+            wrong.append(
+                f"The cut has the objective {made.value:.4g}, the design it was made from {before:.4g}; "
+                "way out: more evaluations of the stage, smaller widths or a finer mesh."
             )
         for name, asked in self._widths.items():
             if asked is not None and found[name] < asked - 0.5 * cell_size(self._domain):

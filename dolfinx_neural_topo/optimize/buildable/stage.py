@@ -113,7 +113,7 @@ def make_buildable(
     stage.run(rho_design, BETAS, _split(evaluations))
     if not stage.cuts.made[-1].sound:
         stage.run(stage.best.rho_design, [2.0 * BETAS[-1]], [REPAIR_EVALUATIONS])
-    return stage.built()
+    return stage.built(getattr(found, "objective", None))
 
 
 def _start(design: Any, found: Any, evaluations: int) -> Array:
@@ -191,11 +191,12 @@ class _Stage:
         self.history += self.best.history.objective
         self.cuts.add(self.best, fill=self.projection.eroded_alone)
 
-    def built(self) -> Built:
-        """Return the best cut, measured."""
+    def built(self, before: float | None) -> Built:
+        """Return the best cut, measured; `before` is the objective of the found design, if known."""
         best = self.cuts.best()
         return self.cuts.measured(
             best,
+            before,
             radius=getattr(self.filter, "radius", None),
             evaluations=self.evaluations + self.cuts.evaluations,
             solves=self.solves + self.design.persistence.num_solves,
