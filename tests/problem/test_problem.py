@@ -391,7 +391,7 @@ BAD = {
     "a width larger than the domain": (
         "evaluations = 3",
         "evaluations = 3\n[buildable]\nmin_member = 1e9",
-        "line 20: min_member: radius",
+        "line 20: min_member must be at most 8",
     ),
     "a table that is not known": (
         "[method]",
