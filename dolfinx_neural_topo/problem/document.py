@@ -184,7 +184,7 @@ class Table:
             if name not in self._known:
                 close = difflib.get_close_matches(name, self._known, n=1)
                 meant = f'; did you mean "{close[0]}"?' if close else ""
-                here = f"here are known: {', '.join(sorted(self._known))}"
+                here = f"here are known: {', '.join(sorted({*self._known}))}"
                 raise self.error(name, f"unknown key {_shown(name)}{meant} ({here})")
 
     def _take(self, name: str, default: Any, shown: str = "") -> Any:
@@ -233,6 +233,8 @@ def _lines(text: str, loads: Any) -> Iterator[tuple[Path_, int]]:
                 if where in counts:  # the last of a list of tables
                     where = (*where, counts[where])
             yield where, line
+            if many and where[-1] == 0:  # the list as a whole
+                yield where[:-1], line
         else:
             for k in range(1, len(steps) + 1):
                 yield (*where, *steps[:k]), line

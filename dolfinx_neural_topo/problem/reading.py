@@ -77,7 +77,7 @@ def _read(document: Document) -> Problem:
         title,
         equation,
         mesh,
-        groups=[_group(table, mesh) for table in top.tables("group")],
+        groups=_groups(top, mesh),
         material=_material(top.table("material"), elastic),
         supports=[_support(table, mesh.dim, elastic) for table in top.tables("support")],
         loads=[_load(table, mesh.dim, elastic) for table in top.tables("load")],
@@ -139,6 +139,16 @@ def _part(table: Table) -> Mesh:
     return Mesh(table, (name,), None, 3, (size, *sorted(map(float, coarser))), unit)
 
 
+def _groups(top: Table, mesh: Mesh) -> list[Group]:
+    found: dict[str, Group] = {}
+    for table in top.tables("group"):
+        group = _group(table, mesh)
+        if group.name in found:
+            raise table.error("name", f"name {group.name!r} is that of another group already")
+        found[group.name] = group
+    return list(found.values())
+
+
 def _group(table: Table, mesh: Mesh) -> Group:
     name, dim = table.text("name"), mesh.dim
     if "colour" in table:
@@ -181,8 +191,9 @@ def _support(table: Table, dim: int, elastic: bool) -> Support:
     components: list[int] = []
     if elastic:
         axes = AXES[: dim or 3]
-        fixed = table.texts("fix") or list(axes)
-        if any(axis not in axes for axis in fixed) or any(len(axis) > 1 for axis in fixed):
+        given = table.texts("fix")
+        fixed = given if "fix" in table else list(axes)
+        if not fixed or any(axis not in list(axes) for axis in fixed):
             raise table.error("fix", f"fix must hold some of {', '.join(axes)}, got {fixed}")
         components = sorted({AXES.index(axis) for axis in fixed}) if "fix" in table else []
     table.finish()
@@ -191,6 +202,8 @@ def _support(table: Table, dim: int, elastic: bool) -> Support:
 
 def _load(table: Table, dim: int, elastic: bool) -> Load:
     case = table.text("case", "")
+    if "'" in case or not case.isprintable():
+        raise table.error("case", f"case must be one line of text without ', got {case!r}")
     total, density = ("force", "traction") if elastic else ("power", "flux")
     if not elastic and "source" in table:
         source = [table.number("source")]
@@ -253,8 +266,9 @@ def _plane(table: Table) -> tuple[list[float], list[float]]:
 
 def _constraint(table: Table) -> Constraint:
     kind = table.text("kind", choices=("compliance", "local volume"))
-    bound = table.number("at_most", above=0.0)
-    radius = table.number("radius", above=0.0) if kind == "local volume" else None
+    local = kind == "local volume"
+    bound = table.number("at_most", above=0.0, to=1.0 if local else math.inf)
+    radius = table.number("radius", above=0.0) if local else None
     table.finish()
     return Constraint(table, kind, bound, radius)
 
@@ -277,8 +291,12 @@ def _method(table: Table, constrained: bool) -> Search:
 def _network(table: Table, method: Search, given: bool) -> Network:
     if given and method.name not in ("lbfgs", "adam"):
         raise table.error("kind", f'[network] is for method "lbfgs" or "adam", not for "{method.name}"')
-    image = table.numbers("image", len(table.values("image"))) if "image" in table else []
-    kind, length = table.text("kind", "fourier", NETWORKS), table.number("length_scale", None, above=0.0)
+    kind = table.text("kind", "fourier", NETWORKS)
+    points = kind == "fourier"
+    length = table.number("length_scale", None, above=0.0) if points else None
+    image = table.numbers("image", len(table.values("image"))) if "image" in table and not points else []
+    if any(n < 1 or n != int(n) for n in image):
+        raise table.error("image", f"image must be whole numbers from 1, got {image}")
     table.finish()
     return Network(table, kind, length, [int(n) for n in image])
 

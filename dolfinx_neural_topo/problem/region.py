@@ -106,14 +106,14 @@ def _tagged(
 
 
 def _within(group: Group, mesh: dmesh.Mesh) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the marker of what lies in a box, its surface included."""
+    """Return the marker of what lies in a box, its surface included. Note: Collective."""
     dim = mesh.geometry.dim
     if len(group.lower) != dim:
         raise InputError(
             f"within of group {group.name!r} must be corners of {dim} numbers, got {len(group.lower)}"
         )
     lower, upper = np.array(group.lower)[:, None], np.array(group.upper)[:, None]
-    slack = 1e-9 * max(1e-300, float(np.abs([group.lower, group.upper]).max()))
+    slack = 1e-9 * mesh.comm.allreduce(float(np.abs(mesh.geometry.x).max(initial=0.0)), op=MPI.MAX)
     return lambda x: np.all((x[:dim] >= lower - slack) & (x[:dim] <= upper + slack), axis=0)
 
 

@@ -120,6 +120,15 @@ def test_result_can_be_run_again_and_is_the_same_on_any_number_of_ranks(folder):
     assert alone["objective"] == pytest.approx(record["objective"], rel=1e-7)
 
 
+@pytest.mark.parametrize("far", ["inf", "1e9", "1e300"])
+def test_a_group_may_reach_far_beyond_the_mesh(far, folder):
+    text = BEAM.replace("[[23.0, 0.0], [24.0, 8.0]]", f"[[23.0, -{far}], [24.0, {far}]]")
+    (region,) = regions(read_problem(write(folder, text)), comm)
+    cells = region.cells("tip")
+    owned = cells[cells < region.mesh.topology.index_map(2).size_local]
+    assert comm.allreduce(len(owned)) == 8
+
+
 ROLLER = """\
 equation = "elasticity"
 [mesh]
@@ -457,6 +466,42 @@ BAD = {
     "no mesh file": ("box = [24.0, 8.0]\ncells = [24, 8]", 'file = "a.msh"', "line 3: no mesh file"),
     "a group that is a side": ('name = "tip"', 'name = "top"', "line 6: name 'top' is a side"),
     "a group inside out": ("[[23.0, 0.0]", "[[25.0, 0.0]", "line 7: within must be the lower and then"),
+    "a group named twice": (
+        "[[support]]",
+        '[[group]]\nname = "tip"\nwithin = [[0.0, 0.0], [1.0, 8.0]]\n[[support]]',
+        "line 9: name 'tip' is that of another group",
+    ),
+    "no axis": ('on = "left"', 'on = "left"\nfix = []', r"line 10: fix must hold some of x, y, got \[\]"),
+    "a case that XDMF cannot hold": (
+        "force = [0.0, -1.0]",
+        'force = [0.0, -1.0]\ncase = "a\'b"',
+        "line 13: case must be one line of text without '",
+    ),
+    "a local volume in percent": (
+        "evaluations = 3",
+        'evaluations = 3\n[[constraint]]\nkind = "local volume"\nradius = 3.0\nat_most = 60',
+        "line 22: at_most must be a number above 0 and up to 1, got 60",
+    ),
+    "an image of half a row": (
+        "evaluations = 3",
+        'name = "adam"\n[network]\nkind = "paper"\nimage = [8.5, 24]',
+        "line 21: image must be whole numbers from 1",
+    ),
+    "an image for a network of points": (
+        "evaluations = 3",
+        'name = "adam"\n[network]\nkind = "fourier"\nimage = [8, 24]',
+        "line 21: unknown key 'image'",
+    ),
+    "a length for a network of images": (
+        "evaluations = 3",
+        'name = "adam"\n[network]\nkind = "paper"\nlength_scale = 2.0',
+        "line 21: unknown key 'length_scale'",
+    ),
+    "tables where one is wanted": (
+        "[method]",
+        "[[method]]",
+        "line 17: method must be a table",
+    ),
     "a flat group": ("[[23.0, 0.0], [24.0, 8.0]]", "[23.0, 0.0]", "line 7: within must be two corners"),
     "Poisson's ratio": (
         "[design]",
