@@ -249,6 +249,10 @@ def test_paraview_refusals(folder):
             io.write_paraview(folder / name, density)
     with pytest.raises(InputError, match="at least one function"):
         io.write_paraview(folder / "a.xdmf")
+    density.name = "a'b"
+    with pytest.raises(InputError, match="names of one line without '"):
+        io.write_paraview(folder / "a.xdmf", density)
+    density.name = "density"
     with pytest.raises(InputError, match="different names"):
         io.write_paraview(folder / "a.xdmf", density, density)
     with (

@@ -59,12 +59,16 @@ class ParaViewFile:
             time: Time, or number of the evaluation.
 
         Raises:
-            InputError: A function on another mesh, or two of the same name.
+            InputError: A function on another mesh, two of the same name, or a name that XDMF cannot hold.
         """
         for field in fields:
             if not isinstance(field, fem.Function):
                 raise InputError(f"fields must be dolfinx.fem.Functions, got {type(field).__name__}")
         names = [field.name for field in fields]
+        if any("'" in name or not name.isprintable() for name in names):
+            raise InputError(
+                f"fields must have names of one line without ', got {names}; set `function.name`"
+            )
         if len(set(names)) != len(names):
             raise InputError(f"fields must have different names, got {names}; set `function.name`")
         for field in fields:
