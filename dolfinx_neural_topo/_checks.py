@@ -83,6 +83,8 @@ def finite_array(name: str, value: Any, shape: tuple[int, ...], meaning: str) ->
         raise InputError(
             f"{name} must have shape {shape}, {meaning}, got shape {array.shape} of {array.dtype}"
         )
+    if np.ma.is_masked(value):
+        raise InputError(f"{name} must have a value everywhere, got a masked array; way out: filled(0.0)")
     if not all_finite(array):
         raise InputError(
             f"{name} must be finite, got NaN or infinity in {(~np.isfinite(array)).sum()} entries"

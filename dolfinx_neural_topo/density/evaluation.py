@@ -55,9 +55,10 @@ def check_functionals(
         InputError: One of them is.
     """
     for _, bound in constraints:
-        if not bound > 0.0:
+        if not 0.0 < bound < np.inf:
             raise InputError(
-                f"bounds of constraints must be positive, got {bound}; negate or shift the functional"
+                f"bounds of constraints must be positive and finite, got {bound}; negate or shift the "
+                "functional"
             )
     for each in (functional, *(each for each, _ in constraints)):
         name = getattr(each, "name", each)

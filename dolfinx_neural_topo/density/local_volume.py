@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
-from dolfinx_neural_topo._checks import check_count
+from dolfinx_neural_topo._checks import check_count, real_array
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.density.cone import ConeFilter
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.errors import InputError, collective
+
+
+def _densities(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
+    """Check one number for each owned cell, or for each field and owned cell."""
+    field, count, shape = given["self"].field, given["self"].num_cells, np.shape(value)
+    if field is None:
+        return real_array(name, value, (count,), "one number for each owned cell")
+    if len(shape) != 2 or field >= shape[0]:
+        raise InputError(
+            f"field must number one of several densities, got {field} for densities of shape {shape}"
+        )
+    return real_array(name, value, (shape[0], count), "one number for each field and owned cell")
 
 
 class LocalVolume:
@@ -25,6 +40,7 @@ class LocalVolume:
     Attributes:
         comm: Communicator.
         name: Name in reports.
+        num_cells: Number of owned cells.
 
     Args:
         domain: Design domain.
@@ -55,11 +71,11 @@ class LocalVolume:
         if field is not None:
             check_count("field", field, 0)
         self.comm, self.field = domain.comm, field
-        self.power = float(power)
+        self.power, self.num_cells = float(power), domain.num_owned_cells
         self._mean = ConeFilter(domain, radius)
         self._weights = np.where(domain.design, domain.cell_volumes, 0.0) / domain.design_volume
 
-    @collective
+    @collective(rho=_densities)
     def value(self, rho: np.ndarray) -> float:
         """Return J at a density, dimensionless.
 
@@ -70,7 +86,7 @@ class LocalVolume:
         """
         return self._norm(self._mean.apply(self._one(rho)))[0]
 
-    @collective
+    @collective(rho=_densities)
     def value_and_gradient(self, rho: np.ndarray) -> tuple[float, np.ndarray]:
         """Return J and dJ/drho on owned cells, of the shape of rho.
 
@@ -89,12 +105,7 @@ class LocalVolume:
 
     def _one(self, rho: np.ndarray) -> np.ndarray:
         """Return the density that this is about."""
-        if self.field is None:
-            return rho
-        if np.ndim(rho) != 2 or self.field >= len(rho):
-            given = f"densities of shape {np.shape(rho)}"
-            raise InputError(f"field must number one of several densities, got {self.field} for {given}")
-        return rho[self.field]
+        return rho if self.field is None else rho[self.field]
 
     def _norm(self, mean: np.ndarray) -> tuple[float, np.ndarray]:
         """The p-norm and its gradient, scaled by the largest entry so that no power underflows."""

@@ -101,7 +101,7 @@ class MultiDesign:
     ):
         if kind not in ("materials", "independent"):
             raise InputError(f'kind must be "materials" or "independent", got {kind!r}')
-        if not fields:
+        if len(fields) == 0:
             raise InputError("fields must hold at least one DensityField, got none")
         domains = [field.domain for field in fields]
         if any(each.mesh is not domains[0].mesh or each.symmetry != domains[0].symmetry for each in domains):

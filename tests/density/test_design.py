@@ -208,6 +208,8 @@ def test_arguments_that_do_not_fit():
         Design(Polynomial(domain), domain, filter=ConeFilter(other, 2.0))
     with pytest.raises(InputError, match="bounds of constraints must be positive"):
         Design(Polynomial(domain), domain, constraints=[(Polynomial(domain), -1.0)])
+    with pytest.raises(InputError, match="bounds of constraints must be positive and finite, got inf"):
+        Design(Polynomial(domain), domain, constraints=[(Polynomial(domain), np.inf)])
 
 
 @pytest.mark.ranks

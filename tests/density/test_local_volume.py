@@ -76,6 +76,18 @@ def test_a_network_obeys_two_limits_at_once():
     state.destroy()
 
 
+@pytest.mark.ranks
+def test_lists_and_read_only_and_fortran_ordered_arrays_are_densities():
+    domain = make_domain(MESHES["squares"](comm))
+    rho = np.array([seeded(domain, 3), seeded(domain, 4)])
+    porous = LocalVolume(domain, 2.5, field=1)
+    value, slope = porous.value_and_gradient(rho)
+    for other in (rho.tolist(), np.asfortranarray(rho), np.broadcast_to(rho, rho.shape)):
+        again, gradient = porous.value_and_gradient(other)
+        assert again == value
+        np.testing.assert_array_equal(gradient, slope)
+
+
 def test_bad_input():
     domain = make_domain(MESHES["squares"](comm))
     with pytest.raises(InputError, match="power must be at least 1 and finite"):
@@ -87,3 +99,6 @@ def test_bad_input():
     for rho in (np.zeros(domain.num_owned_cells), np.zeros((2, domain.num_owned_cells))):
         with pytest.raises(InputError, match="field must number one of several densities, got 2 for"):
             LocalVolume(domain, 2.0, field=2).value(rho)
+    rho = np.zeros(domain.num_owned_cells)
+    with pytest.raises(InputError, match="rho must have a value everywhere, got a masked array"):
+        LocalVolume(domain, 2.0).value(np.ma.array(rho, mask=rho < 1.0))
