@@ -16,7 +16,7 @@ from dolfinx_neural_topo.errors import InputError, collective
 
 def _densities(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
     """Check one number for each owned cell, or for each field and owned cell."""
-    field, count, shape = given["self"].field, given["self"].num_cells, np.shape(value)
+    field, count, shape = given["self"].field, len(given["self"]._weights), np.shape(value)
     if field is None:
         return real_array(name, value, (count,), "one number for each owned cell")
     if len(shape) != 2 or field >= shape[0]:
@@ -40,7 +40,6 @@ class LocalVolume:
     Attributes:
         comm: Communicator.
         name: Name in reports.
-        num_cells: Number of owned cells.
 
     Args:
         domain: Design domain.
@@ -71,7 +70,7 @@ class LocalVolume:
         if field is not None:
             check_count("field", field, 0)
         self.comm, self.field = domain.comm, field
-        self.power, self.num_cells = float(power), domain.num_owned_cells
+        self.power = float(power)
         self._mean = ConeFilter(domain, radius)
         self._weights = np.where(domain.design, domain.cell_volumes, 0.0) / domain.design_volume
 

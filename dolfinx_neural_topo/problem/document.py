@@ -184,7 +184,7 @@ class Table:
             if name not in self._known:
                 close = difflib.get_close_matches(name, self._known, n=1)
                 meant = f'; did you mean "{close[0]}"?' if close else ""
-                here = f"here are known: {', '.join(sorted({*self._known}))}"
+                here = f"here are known: {', '.join(sorted(set(self._known)))}"
                 raise self.error(name, f"unknown key {_shown(name)}{meant} ({here})")
 
     def _take(self, name: str, default: Any, shown: str = "") -> Any:

@@ -142,10 +142,10 @@ class Schedule:
             if schedule.cost(weight) + reserve <= budget:
                 return schedule
         needed = math.ceil(schedule.cost(weight)) + reserve
-        why = "" if weight(1) < 1.0 else ", since no coarser mesh makes starts cheap"
-        way_out = (
-            "" if weight(1) < 1.0 else "; way out: more cells, in even numbers, or coarser meshes of your own"
-        )
+        why = way_out = ""
+        if weight(1) == 1.0:
+            why = ", since no coarser mesh makes starts cheap"
+            way_out = "; way out: more cells, in even numbers, or coarser meshes of your own"
         raise InputError(
             f"budget must be at least {needed} equivalent evaluations here{why}, got {budget:g}{way_out}"
         )
