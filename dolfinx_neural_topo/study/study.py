@@ -81,8 +81,8 @@ def study(keys: Sequence[Key], store: Store, workers: Workers) -> list[Record]:
         KeyboardInterrupt: The user stopped it; running workers are ended first and leave checkpoints.
     """
     with store.writing():
-        for record in store.records():  # a kill may have come between a record and its tidying
-            _tidy(store, Key.of(record))
+        for record in store.records():  # a kill may have come before its tidying, or in the middle of it
+            _tidy(store, record)
         todo = missing(keys, store.records())
         table = LiveTable(keys, store.records(), workers.jobs)
         running: list[_Worker] = []
@@ -94,7 +94,7 @@ def study(keys: Sequence[Key], store: Store, workers: Workers) -> list[Record]:
                     running.remove(worker)
                     record = worker.record()
                     store.append(record)
-                    _tidy(store, worker.key)
+                    _tidy(store, record)
                     table.add(record)
                 table.show([worker.key for worker in running])
                 time.sleep(0.2 if running else 0.0)
@@ -165,14 +165,15 @@ def _folder(store: Store, key: Key) -> Path:
     return store.folder / "runs" / key.folder
 
 
-def _tidy(store: Store, key: Key) -> None:
+def _tidy(store: Store, record: Record) -> None:
     """Keep the small picture of a finished run, and nothing else of its folder."""
+    key = Key.of(record)
     folder = _folder(store, key)
     picture = folder / "design.png"
     if picture.exists():
         store.pictures.mkdir(exist_ok=True)
         picture.replace(store.pictures / f"{key.folder}.png")
-    if (folder / "result.json").exists():
+    if (folder / "result.json").exists() or (folder.exists() and record["status"] == "ok"):
         shutil.rmtree(folder)
 
 

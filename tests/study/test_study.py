@@ -66,9 +66,9 @@ class TestStudy:
         assert store.path.read_text().startswith(before)
         assert sorted(keys_of(store)) == sorted(plan(TASKS, ["oc", "pixel-lbfgs"], [0], 4))
         assert not list((tmp_path / "runs").iterdir())
-        leftover = tmp_path / "runs" / keys_of(store)[0].folder  # of a kill between a record and its tidying
+        leftover = tmp_path / "runs" / keys_of(store)[0].folder  # of a kill while its record is tidied up
         leftover.mkdir()
-        (leftover / "result.json").write_text("{}")
+        (leftover / "log").touch()  # where the result is gone already, but not the rest
         again = subprocess.run(command(tmp_path), capture_output=True, text=True, check=True)
         assert not leftover.exists()
         assert again.stdout.count("\n") == 1  # nothing to do
