@@ -12,6 +12,7 @@ from dolfinx_neural_topo.optimize.mma_subproblem import Subproblem
 
 _PRICE = 1000.0  # of a constraint's violation; objective and constraints are scaled to slopes of order one
 _REGULARIZATION = 1e-5  # curvature added to every function, relative to its mean slope
+_FAR = 1e3  # a constraint so many bounds away is scaled down to that in the subproblem
 _CAUTION = 0.1  # of the way from the asymptotes to the iterate, where no new iterate may lie
 
 
@@ -156,18 +157,21 @@ class MMA(Method):
         self._p = (upp - x) ** 2 * (1.001 * rising + 0.001 * falling + added)
         self._q = (x - low) ** 2 * (0.001 * rising + 1.001 * falling + added)
         self._rest = self._values - total(self._comm, self._p @ (1 / (upp - x)) + self._q @ (1 / (x - low)))
+        far = np.maximum(1.0, np.abs(self._values[1:]) / _FAR)  # else their prices drown all in rounding
+        each = np.concatenate([[1.0], far])[:, None]
         subproblem = Subproblem(
             comm=self._comm,
             low=low,
             upp=upp,
             alpha=np.maximum.reduce([self._lower, low + _CAUTION * (x - low), x - move]),
             beta=np.minimum.reduce([self._upper, upp - _CAUTION * (upp - x), x + move]),
-            p=self._p,
-            q=self._q,
-            b=-self._rest[1:],
+            p=self._p / each,
+            q=self._q / each,
+            b=-self._rest[1:] / far,
             price=_PRICE,
         )
-        x_new, self._next_multipliers = subproblem.solve(self._multipliers)
+        x_new, multipliers = subproblem.solve(self._multipliers * far)
+        self._next_multipliers = multipliers / far
         return x_new
 
     def state(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from dolfinx_neural_topo.optimize.interrupts import Interrupts
 from dolfinx_neural_topo.optimize.method import Array, Method, Variables, persistence_of
 from dolfinx_neural_topo.optimize.progress import Progress
 from dolfinx_neural_topo.optimize.record import Record
-from dolfinx_neural_topo.optimize.result import Candidate, History, Result
+from dolfinx_neural_topo.optimize.result import FEASIBLE, Candidate, History, Result
 from dolfinx_neural_topo.optimize.saving import Saving
 from dolfinx_neural_topo.optimize.step import Step
 
@@ -85,7 +85,9 @@ class Run:
         while not self._agree_to_stop(interrupts):
             self._advance_continuation()
             with record.timed("method"):
-                x = self.method.ask()
+                x = self._ask()
+            if x is None:
+                break
             with record.timed("evaluate"):
                 evaluation = self._evaluate(x)
             record.add(x, evaluation)
@@ -100,6 +102,16 @@ class Run:
         self.saving.save()
         self.reason = self.saving.problem or self.reason
         self.progress.finish(str(self.reason))
+
+    def _ask(self) -> Array | None:
+        """Return the next x, or None and set the reason where the method finds none but has a design."""
+        try:
+            return self.method.ask()
+        except SolverError as error:  # on all ranks: methods decide by the same numbers
+            if self.record.best is None:
+                raise
+            self.reason = f"{self.method.name} found no next design: {error}"
+            return None
 
     def _agree_to_stop(self, interrupts: Interrupts) -> bool:
         """Set the reason to stop, if any, the same on all ranks."""
@@ -197,7 +209,7 @@ class Run:
         return Result(
             best=best,
             last=last,
-            reason=str(self.reason),
+            reason=f"{self.reason}{_violated(best)}",
             interrupted=self.interrupted,
             unsaved=self.saving.problem is not None,
             evaluations=len(record.history),
@@ -206,6 +218,17 @@ class Run:
             history=record.history,
             method=self.method.name,
         )
+
+
+def _violated(best: Candidate) -> str:
+    """Say by how much the best design violates a constraint, if it does."""
+    if best.violation <= FEASIBLE:
+        return ""
+    worst = int(np.argmax(best.constraints))
+    return (
+        f" No design obeys all constraints: the best one exceeds constraint {worst} by {best.violation:.2g} of "
+        "its bound."
+    )
 
 
 def _sentence(who: str, answer: Any) -> str | None:

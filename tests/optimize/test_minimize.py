@@ -80,6 +80,7 @@ def test_result_of_a_list():
 
 def test_where_nothing_is_feasible_the_least_violating_design_is_best():
     result = minimize(Bars(fraction=0.4), Listed([0.9, 0.6, 0.8]), evaluations=3)
+    assert result.reason.endswith("the best one exceeds constraint 0 by 0.5 of its bound.")
     assert result.best.number == 2 and result.history.running_minimum().tolist() == [np.inf] * 3
 
 
@@ -226,6 +227,21 @@ def test_repeated_failure_ends_the_run_with_the_best_design(method):
     assert result.evaluations == 3 + MAX_FAILURES
     assert result.reason.startswith(f"The last {MAX_FAILURES} evaluations failed: the solver gave up")
     assert result.objective == min(result.history.objective) and np.all(np.isfinite(result.rho))
+
+
+def test_a_method_that_finds_no_next_design_ends_the_run_with_the_best_one():
+    class Lost(Listed):
+        def ask(self):
+            if len(self.told) + 1 == len(self.levels):
+                raise SolverError("nothing fits")
+            return super().ask()
+
+    method = Lost([0.4, 0.3, 0.2])
+    result = minimize(Bars(fraction=0.4), method, evaluations=3)
+    assert result.evaluations == 2 and result.best.number == 1 and method.closed == 1
+    assert result.reason == "listed found no next design: nothing fits"
+    with pytest.raises(SolverError, match="nothing fits"):
+        minimize(Bars(fraction=0.4), Lost([0.4]), evaluations=3)
 
 
 def test_steps_shrink_towards_the_last_good_point():

@@ -236,6 +236,18 @@ def test_constraints_that_cannot_be_met_are_violated_least():
     assert np.allclose(result.last.x, bars.lower, atol=1e-6)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_bound_in_a_wrong_unit_is_violated_least(method):
+    with build(mbb_beam(24, 12, volume_fraction=0.4), comm) as task:
+        compliance, domain = task.design.functional, task.design.domain
+        stiffest = compliance.value(np.ones(domain.num_owned_cells))
+        constraints = [(compliance, 1e-7 * stiffest)]
+        design = Design(compliance, domain, filter=ConeFilter(domain, 2.0), constraints=constraints)
+        result = minimize(design, method(), evaluations=20)
+    assert result.evaluations == 20 and result.reason.endswith("exceeds constraint 1 by 1e+07 of its bound.")
+    assert result.objective == pytest.approx(stiffest, rel=1e-3)
+
+
 def test_redundant_and_inactive_constraints():
     bars = Bars(n=30)
     once = bars.exact
