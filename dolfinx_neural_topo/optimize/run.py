@@ -226,8 +226,8 @@ def _violated(best: Candidate) -> str:
         return ""
     worst = int(np.argmax(best.constraints))
     return (
-        f" No design obeys all constraints: the best one exceeds constraint {worst} by {best.violation:.2g} of "
-        "its bound."
+        f" No design obeys all constraints: the best one exceeds constraint {worst} "
+        f"by {best.violation:.2g} of its bound."
     )
 
 
