@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, NeuralTopoError
 
 
 def as_path(path: Any, name: str = "path", suffix: str | None = None) -> Path:
@@ -191,7 +191,7 @@ def array_file(path: Path, most: int) -> Iterator[ArrayFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield ArrayFile(archive, most)
-    except OSError:
+    except (OSError, NeuralTopoError):
         raise
     except Exception as error:  # whatever a damaged file makes the libraries raise
         raise ValueError(str(error) or type(error).__name__) from error

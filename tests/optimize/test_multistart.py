@@ -253,8 +253,33 @@ def test_a_killed_run_goes_on_to_the_same_end(design, shared_path, stage):
 
 def test_files_of_another_run_are_refused(design, shared_path):
     minimize_multistart(design, heated, schedule=SMALL, seed=4, checkpoint=shared_path)
-    with pytest.raises(CheckpointError, match="seed is 4 there and 5 here"):
+    with pytest.raises(CheckpointError, match="npz belongs to another run: seed is 4 there and 5 here"):
         minimize_multistart(design, heated, schedule=SMALL, seed=5, checkpoint=shared_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"volume_fraction": 0.3}, "volume fraction is 0.4 there and 0.3 here"),
+        ({"radius": 3.5}, "the objective of its design"),
+        ({"material": ramp}, "the objective of its design"),
+        ({"solid": lambda x: x[0] < 2.0}, "number of variables is 256 there and 224 here"),
+    ],
+)
+def test_files_of_another_problem_are_refused(design, shared_path, change, says):
+    """They were taken for those of this one: the design of the other problem came back."""
+    minimize_multistart(design, heated, schedule=SMALL, seed=4, checkpoint=shared_path)
+
+    def problem(mesh):
+        return heated(mesh, change.get("material", simp))
+
+    functional = problem(design.domain.mesh)
+    marked = {name: change[name] for name in ("solid",) if name in change}
+    domain = DesignDomain(functional.state.rho, volume_fraction=change.get("volume_fraction", 0.4), **marked)
+    other = Design(functional, domain, filter=ConeFilter(domain, change.get("radius", 2.0)))
+    with pytest.raises(CheckpointError, match=says):
+        minimize_multistart(other, problem, schedule=SMALL, seed=4, checkpoint=shared_path)
+    functional.state.destroy()
 
 
 def test_a_full_disk_costs_the_files_and_not_the_design(design, shared_path, monkeypatch):

@@ -145,7 +145,8 @@ class _Run:
         checkpoint: Path | None,
         alternatives: int,
     ):
-        num_cells = levels.design(0).domain.num_global_cells
+        design = levels.design(0)
+        num_cells = design.domain.num_global_cells
         self.levels = levels
         schedule = preset(num_cells) if schedule is None else schedule
         self.schedule = schedule if budget is None else schedule.fitted(budget, levels.weight, alternatives)
@@ -163,6 +164,9 @@ class _Run:
             "seed": seed,
             "parameterization": parameterization,
             "cells": num_cells,
+            "number of variables": levels.order.size,
+            "volume fraction": design.domain.volume_fraction,
+            "constrain": design.constrain,
         }
         self.teams = Teams(levels, checkpoint, fingerprint)
         self.found: list[Found] = []

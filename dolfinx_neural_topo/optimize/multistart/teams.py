@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mpi4py import MPI
 
-from dolfinx_neural_topo.errors import NeuralTopoError
+from dolfinx_neural_topo.density.evaluation import Evaluation
+from dolfinx_neural_topo.errors import CheckpointError, NeuralTopoError, attempt
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.multistart.found import Found
 from dolfinx_neural_topo.optimize.multistart.levels import Levels
+from dolfinx_neural_topo.optimize.result import SAME_VALUE
 
 Job = Callable[[Levels, Found], Found]
 
@@ -45,7 +48,7 @@ class Teams:
         self._comms: list[MPI.Comm] = []
         self._holder: dict[tuple[int, int], int] = {}
         self._held: dict[tuple[int, int], dict[str, Array]] = {}
-        self._unwritten = ""
+        self._unwritten, self._known = "", False
 
     def map(self, job: Job, before: Sequence[Found], costs: Sequence[float]) -> list[Found]:
         """Do a job for each of `before`, those excepted that an interrupted run has done already.
@@ -159,7 +162,35 @@ class Teams:
         if trouble is not None:
             raise trouble
         self._holder.update({(stage, start): 0 for start in found})
+        self._require_same(found.values())
         return found
+
+    def _require_same(self, found: Iterable[Found]) -> None:
+        """Evaluate the first design that was read: what defines the problem shows in its numbers."""
+        first = next((each for each in found if math.isfinite(each.objective)), None)
+        if self._known or first is None:
+            return
+        self._known, levels = True, self._problems[1]
+        arrays = self.fetch(first).arrays
+        assert arrays is not None
+        x, design = levels.order.local(arrays["x"]), levels.design(first.level)
+
+        def evaluate() -> Evaluation:
+            rough = design.evaluate(x, gradient=False)
+            return design.evaluate(x, gradient=False) if design.persistence.settle() else rough
+
+        here, error = attempt(self.comm, evaluate)
+        pairs = [] if here is None else [("objective", here.value), ("volume", here.volume)]
+        differ = [
+            f"the {name} of its design is {getattr(first, name):g} there and {value:g} here"
+            for name, value in pairs
+            if not math.isclose(getattr(first, name), value, rel_tol=SAME_VALUE)
+        ]
+        if error is not None or differ:
+            raise CheckpointError(
+                f"{self.path(first.stage, first.start)} belongs to another run: {error or differ[0]}. "
+                "Remove it or give another path to start anew."
+            )
 
 
 def share(jobs: Sequence[int], costs: Sequence[float], num_groups: int) -> list[list[int]]:
