@@ -55,7 +55,7 @@ def minimize(
             checkpoint and ``result.interrupted``.
         checkpoint_every: Evaluations between checkpoints; one is always written at the end.
         stop: Early stop, for instance ``RelativeProgress(1e-3, 10)``: gets the history, returns a sentence to
-            stop. Asked when all continuations have reached their last stage.
+            stop. Asked after the first evaluation of the last stage of all continuations.
         continuation: `Continuation` or several.
         progress: True or False to show or hide the progress line; None shows it on a terminal.
 

@@ -135,7 +135,7 @@ class Run:
             return f"The budget of {self.budget} evaluations is used up."
         if self.limit is not None and record.elapsed >= self.limit:
             return f"The budget of {self.limit:g} seconds is used up."
-        if self.stop is not None and all(done >= c.evaluations[-1] for c in self.continuations):
+        if self.stop is not None and all(done > c.evaluations[-1] for c in self.continuations):
             return _sentence("stop", self.stop(record.history))
         return None
 

@@ -14,6 +14,7 @@ from dolfinx_neural_topo.density import (
     Design,
     DesignDomain,
     Extrusion,
+    HeavisideProjection,
     OverhangFilter,
 )
 from dolfinx_neural_topo.density.cut import cut
@@ -260,6 +261,34 @@ def test_what_is_no_design_and_no_density_is_refused():
     ):
         make_buildable(design.functional, half)
     design.functional.state.destroy()
+
+
+def test_a_result_of_another_mesh_of_as_many_cells_is_refused():
+    """Its densities were taken for those of this mesh; another filter or projection is right."""
+    here, there = bracket(comm), bracket(comm, 12, 24, loads=((12.0, 12.0),))
+    domain = here.domain
+    for filter, projection in ((None, None), (ConeFilter(domain, 3.0), HeavisideProjection(4.0))):
+        other = Design(here.functional, domain, filter=filter, projection=projection)
+        assert make_buildable(here, minimize(other, OC(), evaluations=6), evaluations=4).components >= 1
+    if comm.size == 1:  # several ranks may hold other numbers of cells
+        found = minimize(there, OC(), evaluations=6)
+        with pytest.raises(errors.InputError, match="found must be a result of this objective and mesh"):
+            make_buildable(here, found, evaluations=4)
+        assert make_buildable(here, found.rho_design, evaluations=4).rho.shape == found.rho.shape
+    there.functional.state.destroy()
+    here.functional.state.destroy()
+
+
+def test_a_cut_that_exceeds_a_constraint_says_so():
+    design = bracket(comm)
+    compliance, start = design.functional, design.domain.expand(0.4)
+    free = make_buildable(design, start, evaluations=12)
+    for bound, excess in ((0.8 * free.value, True), (100.0 * free.value, False)):
+        limited = Design(compliance, design.domain, filter=design.filter, constraints=[(compliance, bound)])
+        built = make_buildable(limited, start, evaluations=12)
+        by = f"The cut exceeds constraint 1 by {built.value / bound - 1.0:.2g} of its bound."
+        assert (by in built.reason) == excess
+    compliance.state.destroy()
 
 
 def test_a_cut_far_worse_than_the_design_it_was_made_from_says_so():

@@ -338,11 +338,11 @@ def test_continuation_sets_values_tells_the_method_and_restarts_the_best():
         callbacks=[lambda step: rates.append(method.lr)],
         stop=lambda history: "Stopped." if len(history) >= 3 else None,
     )
-    assert result.reason == "Stopped." and result.evaluations == 4  # not before the last stages have begun
-    assert result.history.stage == [0, 0, 1, 1] and method.changes == [2]
-    assert rates == [0.1, 0.1, 0.1, 0.01]
+    assert result.reason == "Stopped." and result.evaluations == 5  # not before the last stages are seen
+    assert result.history.stage == [0, 0, 1, 1, 2] and method.changes == [2, 4]
+    assert rates == [0.1, 0.1, 0.1, 0.01, 0.01]
     assert result.history.objective[2] > 9 * result.history.objective[1]
-    assert result.best.number == 3 and result.best.stage == 1
+    assert result.best.number == 5 and result.best.stage == 2
 
 
 def test_continuation_by_library_methods_starts_again_from_the_best():

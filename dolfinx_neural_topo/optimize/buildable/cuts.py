@@ -17,7 +17,7 @@ from dolfinx_neural_topo.optimize.buildable.exchange import exchange_cells
 from dolfinx_neural_topo.optimize.buildable.fields import cell_size
 from dolfinx_neural_topo.optimize.buildable.repair import is_whole, largest_piece, mend
 from dolfinx_neural_topo.optimize.method import Array
-from dolfinx_neural_topo.optimize.result import Result
+from dolfinx_neural_topo.optimize.result import FEASIBLE, Result
 from dolfinx_neural_topo.physics.attachment import Attachments
 
 LOSS = 0.03
@@ -187,8 +187,13 @@ class Cuts:
     def _value(self, rho: Array) -> float:
         """Return the objective at a density by a solve of its own, inf where that fails."""
         self.evaluations += 1
+        return self._domain.num_copies * self._of(self._design.functional, rho)
+
+    @staticmethod
+    def _of(functional: Any, rho: Array) -> float:
+        """Return a functional at a density, inf where that fails."""
         try:
-            return self._domain.num_copies * self._design.functional.value(rho)
+            return functional.value(rho)
         except SolverError:
             return math.inf
 
@@ -212,6 +217,10 @@ class Cuts:
                 f"The cut has the objective {made.value:.4g}, the design it was made from {before:.4g}; "
                 "way out: more evaluations of the stage, smaller widths or a finer mesh."
             )
+        for k, (functional, bound) in enumerate(self._design.constraints, start=1):  # 0 is the volume
+            excess = self._of(functional, made.rho) / bound - 1.0
+            if excess > FEASIBLE:
+                wrong.append(f"The cut exceeds constraint {k} by {excess:.2g} of its bound.")
         for name, asked in self._widths.items():
             if asked is not None and found[name] < asked - 0.5 * cell_size(self._domain):
                 wrong.append(f"{name} was to be {asked:.4g}, the least found is {found[name]:.4g}.")

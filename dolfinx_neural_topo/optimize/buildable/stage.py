@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
@@ -39,6 +40,9 @@ MOVE = 0.15
 REPAIR_EVALUATIONS = 4
 """Evaluations that a cut that fails its check gets, at twice the sharpness."""
 
+SAME_OBJECTIVE = 0.01
+"""Relative difference up to which a result's objective is that of its density here; solves may be rough."""
+
 _CLIP = 0.01  # the start keeps this distance from 0 and 1, so that MMA can move all cells
 
 
@@ -68,7 +72,8 @@ def make_buildable(
 
     Args:
         design: The design problem, a `Design` or a `NeuralDesign`.
-        found: What a method found: a result with `rho_design`, or that array on owned cells.
+        found: What a method found: a result with `rho_design`, or that array on owned cells. A result must
+            be one of this objective and mesh, an array may come from anywhere.
         min_member: Least width of members, in the mesh's unit of length. None keeps the design's own filter.
         min_gap: Least width of gaps and holes, likewise. It holds the dilated density's volume.
         evaluations: Evaluations before checks and repair.
@@ -82,8 +87,8 @@ def make_buildable(
 
     Raises:
         InputError: A load acts where all cells are passive void; a width that the mesh cannot resolve or the
-            domain has no room for; densities beyond [0, 1]; an exact volume with manufacturing stages, which
-            make no grey cell; a design of several fields.
+            domain has no room for; densities beyond [0, 1]; a result of another objective or mesh; an exact
+            volume with manufacturing stages, which make no grey cell; a design of several fields.
         SolverError: The start of the stage cannot be evaluated.
 
     Note: Collective.
@@ -109,6 +114,7 @@ def make_buildable(
         )
     attachments = Attachments(problems_of(design.functional))
     attachments.require(~design.domain.void, "a buildable design holds every load")
+    _require_same(design, found, rho_design)
     stage = _Stage(design, attachments, min_member, min_gap, exact_volume, progress)
     stage.run(rho_design, BETAS, _split(evaluations))
     if not stage.cuts.made[-1].sound:
@@ -130,6 +136,21 @@ def _start(design: Any, found: Any, evaluations: int) -> Array:
         return densities("found", real_array("found", value, (domain.num_owned_cells,), meaning))
 
     return together(domain.comm, check, "the checks of make_buildable")
+
+
+def _require_same(design: Design, found: Any, rho_design: Array) -> None:
+    """Refuse a result of another objective or mesh; the filter may be another one. Note: Collective."""
+    before, rho = (getattr(found, name, None) for name in ("objective", "rho"))
+    if before is None or rho is None:
+        return
+    here = design.evaluate_density(rho_design, gradient=False).value
+    if not math.isclose(here, before, rel_tol=SAME_OBJECTIVE):
+        here = design.domain.num_copies * design.functional.value(rho)
+    if not math.isclose(here, before, rel_tol=SAME_OBJECTIVE):
+        raise InputError(
+            f"found must be a result of this objective and mesh: its objective is {before:.4g}, that of its "
+            f"density is {here:.4g} here; way out: found.rho_design alone, if it is meant"
+        )
 
 
 def _split(evaluations: int) -> list[int]:
