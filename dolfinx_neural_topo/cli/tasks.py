@@ -112,7 +112,7 @@ def _run_file(arguments: argparse.Namespace) -> int:
     from dolfinx_neural_topo.problem import run_file
 
     for name in ("method", "seed", "evaluations", "start", "alternatives", "buildable"):
-        if getattr(arguments, name):
+        if getattr(arguments, name) is not None and getattr(arguments, name) is not False:  # 0 is given too
             raise InputError(f"--{name} is for tasks: write it into {arguments.task}")
     record, text = run_file(arguments.task, arguments.out)
     say(json.dumps(record, allow_nan=False) if arguments.json else text)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import ufl
-from dolfinx import fem
+from dolfinx import fem, la
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
@@ -51,6 +51,8 @@ def state_problem(problem: Problem, where: TaggedMesh | dmesh.Mesh) -> StateProb
         cases.setdefault(load.case, []).append(load)
     forms = [_form(loads, V, region) for loads in cases.values()]
     nodal = [_nodal(loads, V) for loads in cases.values()]
+    for loads, form, force in zip(cases.values(), forms, nodal, strict=True):
+        _require_load(loads[0], form, force, bcs, V)
     state = StateProblem((a, forms), rho, bcs=bcs, nodal_loads=nodal, petsc_options_prefix="problem_")
     for name, u in zip(cases, state.states, strict=True):
         u.name = ("displacement" if elastic else "temperature") + f"_{name}" * bool(name)
@@ -167,6 +169,30 @@ def _form(loads: list[Load], V: fem.FunctionSpace, region: TaggedMesh) -> ufl.Fo
         term = (ufl.dot(factor, v) if size > 1 else factor * v) * measure
         form = term if form is None else form + term
     return form
+
+
+def _require_load(
+    load: Load,
+    form: ufl.Form | None,
+    force: fem.Function | None,
+    bcs: list[fem.DirichletBC],
+    V: fem.FunctionSpace,
+) -> None:
+    """Refuse a load case that is zero or not finite where the state is free. Note: Collective."""
+    b = fem.Function(V)
+    if form is not None:
+        fem.assemble_vector(b.x.array, fem.form(form))
+        b.x.scatter_reverse(la.InsertMode.add)
+    if force is not None:
+        b.x.array[:] += force.x.array
+    for bc in bcs:
+        bc.set(b.x.array, None, 0.0)
+    owned = b.x.array[: V.dofmap.index_map.size_local * V.dofmap.index_map_bs]
+    size = V.mesh.comm.allreduce(float(np.abs(owned).sum()), op=MPI.SUM)
+    if not 0.0 < size < np.inf:
+        key = next(name for name in ("force", "traction", "power", "flux", "source") if name in load.table)
+        given = "zero" if size == 0.0 else "no finite number"
+        raise load.table.error(key, f"{key} must act on what no support holds, got {given} there")
 
 
 def _nodal(loads: list[Load], V: fem.FunctionSpace) -> fem.Function | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dolfinx_neural_topo.density.symmetry import SymmetryPlane
 from dolfinx_neural_topo.errors import InputError, Interrupted, agree, attempt, collective
 from dolfinx_neural_topo.io._ranks import on_rank_zero, require
 from dolfinx_neural_topo.optimize import Built, make_buildable
+from dolfinx_neural_topo.optimize.result import FEASIBLE
 from dolfinx_neural_topo.physics import Compliance, StateProblem
 from dolfinx_neural_topo.problem.description import Problem
 from dolfinx_neural_topo.problem.optimize import optimize
@@ -24,6 +26,8 @@ from dolfinx_neural_topo.problem.physics import objective, state_problem
 from dolfinx_neural_topo.problem.reading import read_problem
 from dolfinx_neural_topo.problem.region import regions
 from dolfinx_neural_topo.study import provenance
+
+_CHECKPOINT = re.compile(r"checkpoint(-stage\d+-start\d+)?(\.previous)?\.npz")
 
 
 @collective
@@ -46,7 +50,8 @@ def run_file(
 
     Returns:
         The record that is in `result.json`, and some lines of text about it; the same on all ranks. Where
-        files could not be written its `status` is "failed", with an `error`.
+        files or checkpoints could not be written its `status` is "failed", with an `error`. `violation` is
+        the largest excess over a bound, relative to it: 0 where all constraints are obeyed.
 
     Raises:
         InputError: Something in the file is wrong; with the line. The folder cannot be used.
@@ -82,7 +87,7 @@ def _copy(problem: Problem, folder: Path) -> None:
         source = problem.folder / name
         if not Path(name).is_absolute() and source.is_file():  # another one is refused when it is read
             copies[name] = source.read_bytes()
-    unfinished = any(folder.glob("checkpoint*"))
+    unfinished = bool(_checkpoints(folder))
     for name, content in copies.items():
         copy = folder / name
         if copy.exists() and copy.read_bytes() == content:
@@ -92,8 +97,14 @@ def _copy(problem: Problem, folder: Path) -> None:
                 f"{folder} holds an unfinished run of another problem ({name} differs); choose another "
                 "folder, or remove its checkpoints"
             )
+        (folder / "result.json").unlink(missing_ok=True)  # of what was there before
         with replacing(copy) as file:
             file.write(content)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run."""
+    return [path for path in folder.glob("checkpoint*") if _CHECKPOINT.fullmatch(path.name)]
 
 
 def _run(problem: Problem, folder: Path, comm: MPI.Comm, progress: bool | None) -> tuple[dict[str, Any], str]:
@@ -110,7 +121,7 @@ def _run(problem: Problem, folder: Path, comm: MPI.Comm, progress: bool | None) 
         if getattr(result, "interrupted", False):
             raise Interrupted(f"{result.reason} The same command continues it.")
         built = None
-        if problem.buildable is not None:
+        if problem.buildable is not None and not result.unsaved:
             widths = {name: getattr(problem.buildable, name) for name in ("min_member", "min_gap")}
             with problem.buildable.table.at(next((n for n, width in widths.items() if width), "")):
                 built = make_buildable(design, result, **widths, progress=progress)
@@ -168,8 +179,11 @@ def _cells(region: io.TaggedMesh, names: list[str], rho: fem.Function) -> Any:
 
 
 def _record(problem: Problem, result: Any, built: Built | None, comm: MPI.Comm) -> dict[str, Any]:
+    volume = problem.design.volume
+    violation = result.best.violation if hasattr(result, "best") else max(result.volume / volume - 1.0, 0.0)
     return {
-        "status": "ok",
+        "status": "failed" if result.unsaved else "ok",
+        **({"error": result.reason} if result.unsaved else {}),
         "title": problem.title,
         "problem": problem.document.path.name,
         "equation": problem.equation,
@@ -178,7 +192,8 @@ def _record(problem: Problem, result: Any, built: Built | None, comm: MPI.Comm) 
         "seed": problem.method.seed,
         "objective": result.objective,
         "volume": result.volume,
-        "volume_fraction": problem.design.volume,
+        "volume_fraction": volume,
+        "violation": violation if violation > FEASIBLE else 0.0,
         "evaluations": result.evaluations,
         "equivalent_evaluations": getattr(result, "equivalent_evaluations", float(result.evaluations)),
         "solves": result.solves,
@@ -216,7 +231,7 @@ def _write(
         (folder / "history.csv").write_text("\n".join(rows) + "\n")
         with replacing(folder / "result.json") as file:
             file.write(json.dumps(record, allow_nan=False, indent=1).encode() + b"\n")
-        for checkpoint in folder.glob("checkpoint*"):
+        for checkpoint in _checkpoints(folder) if record["status"] == "ok" else ():
             checkpoint.unlink()
 
     on_rank_zero(state.comm, finish)
@@ -228,6 +243,7 @@ def _describe(record: dict[str, Any], built: Built | None, folder: Path) -> str:
     lines = {
         record["objective_name"]: f"{record['objective']:.6g}",
         "volume": f"{record['volume']:.5f} of {record['volume_fraction']:g}",
+        **({"limits": f"exceeded, by {record['violation']:.2g} of a bound"} if record["violation"] else {}),
         "cost": f"{evaluations} evaluations{coarse}, {record['solves']} solves",
         "ended": record["reason"],
     }

@@ -14,7 +14,7 @@ from mpi4py import MPI
 import dolfinx_neural_topo as dnt
 from dolfinx_neural_topo.cli.console import BAD_INPUT, FAILED
 from dolfinx_neural_topo.cli.main import main
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import CheckpointError, InputError
 from dolfinx_neural_topo.physics import elasticity
 from dolfinx_neural_topo.problem import read_problem, run, run_file
 from dolfinx_neural_topo.problem.physics import objective, state_problem
@@ -436,6 +436,12 @@ BAD = {
         "force = [0.0, -1.0, 0.0]",
         "line 12: force must be a list of 2",
     ),
+    "a load of zero": ("force = [0.0, -1.0]", "force = [0.0, 0.0]", "line 12: force must act on what no"),
+    "a second case of zero": (
+        "[design]",
+        '[[load]]\non = "left"\ncase = "b"\ntraction = [1.0, 0.0]\n[design]',
+        "line 16: traction must act on what no support holds, got zero",
+    ),
     "neither force nor traction": ("force = [0.0, -1.0]", "", r"line 10: \[\[load\]\] needs either force"),
     "an axis that is not there": (
         'on = "left"',
@@ -579,12 +585,58 @@ def test_an_unfinished_run_of_another_problem_is_left_alone(folder):
     if comm.rank == 0:
         out.mkdir()
         (out / "problem.toml").write_text(BEAM.replace("volume = 0.5", "volume = 0.4"))
-        (out / "checkpoint").touch()
+        (out / "checkpoint.npz").touch()
     comm.barrier()
     with pytest.raises(InputError, match="unfinished run of another problem"):
         run_file(write(folder, BEAM), out)
     comm.barrier()
     assert "0.4" in (out / "problem.toml").read_text()
+
+
+def test_a_changed_problem_takes_the_old_result_away(folder):
+    """Beside the new problem file it would be taken for that of the new problem."""
+    out = folder / "out"
+    run_file(write(folder, BEAM), out)
+    with pytest.raises(InputError, match="line 11"):
+        run_file(write(folder, BEAM.replace('on = "tip"', 'on = "top2"')), out)
+    comm.barrier()
+    assert (out / "problem.toml").is_file() and not (out / "result.json").exists()
+
+
+def test_a_run_deletes_no_checkpoint_but_its_own(folder):
+    out = folder / "out"
+    if comm.rank == 0:
+        (out / "checkpoints").mkdir(parents=True)
+        (out / "checkpoint-of-mine.txt").touch()
+    comm.barrier()
+    assert run_file(write(folder, BEAM), out)[0]["status"] == "ok"
+    comm.barrier()
+    assert {path.name for path in out.glob("checkpoint*")} == {"checkpoints", "checkpoint-of-mine.txt"}
+
+
+def test_a_run_without_checkpoints_for_want_of_space_has_failed(folder, monkeypatch):
+    """It ends early: its design is none of the evaluations that were asked for."""
+
+    def full(*_):
+        raise CheckpointError("The checkpoint could not be written: No space left on device.")
+
+    monkeypatch.setattr("dolfinx_neural_topo.optimize.checkpoint.Checkpoint.write", full)
+    path = write(folder, BEAM.replace("evaluations = 3", "evaluations = 12\n[buildable]"))
+    record, _ = run_file(path, folder / "out")
+    assert record["evaluations"] == 10 and record["built"] is None
+    assert record["status"] == "failed" and "No space left" in record["error"]
+    monkeypatch.chdir(folder)
+    assert main(["run", "problem.toml"]) == FAILED
+
+
+def test_a_bound_that_is_not_met_is_in_the_record(folder):
+    limit = '[[constraint]]\nkind = "compliance"\nat_most = {}\n[method]'
+    for bound, met in ((1e6, True), (1e-3, False)):
+        path = write(folder, BEAM.replace("[method]", limit.format(bound)))
+        record, text = run_file(path, folder / "out")
+        expected = 0.0 if met else record["objective"] / bound - 1.0
+        assert record["violation"] == pytest.approx(expected)
+        assert ("limits" in text) != met
 
 
 def test_command_line_runs_files_and_refuses_what_is_for_tasks(folder, capfd, monkeypatch):
@@ -596,6 +648,7 @@ def test_command_line_runs_files_and_refuses_what_is_for_tasks(folder, capfd, mo
         assert json.loads(said.splitlines()[-1])["method"] == "mma"
         assert Path("problem/result.json").is_file()
     assert main(["run", "problem.toml", "--method", "oc"]) == BAD_INPUT
+    assert main(["run", "problem.toml", "--seed", "0"]) == BAD_INPUT  # it was passed over
     assert main(["run", "none.toml"]) == BAD_INPUT
     if comm.rank == 0:
         said = capfd.readouterr().err
