@@ -16,7 +16,7 @@ from dolfinx_neural_topo._petsc import options
 from dolfinx_neural_topo.errors import InputError, SolverError, collective
 from dolfinx_neural_topo.physics.chain import whole
 from dolfinx_neural_topo.physics.field import Field
-from dolfinx_neural_topo.physics.forms import Equation
+from dolfinx_neural_topo.physics.forms import Equation, pinned
 from dolfinx_neural_topo.physics.inputs import Change
 from dolfinx_neural_topo.physics.operator import is_symmetric
 from dolfinx_neural_topo.physics.state import StateProblem
@@ -251,7 +251,7 @@ def _equation(a: Any, b: Any, num: Any) -> Equation:
     if num > unknowns:
         raise InputError(f"num must be at most the number of unknowns, {unknowns}, got {num}")
     modes = [fem.Function(V, name=f"mode_{i}") for i in range(num)]
-    return Equation(V, modes, whole(a), [None] * num, None, whole(b))
+    return Equation(V, modes, pinned(whole(a)), [None] * num, None, pinned(whole(b)))
 
 
 def _slepc() -> Any:

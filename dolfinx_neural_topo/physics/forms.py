@@ -7,7 +7,8 @@ from typing import Any
 
 import ufl
 from dolfinx import fem
-from ufl.algorithms import expand_derivatives
+from ufl.algorithms import estimate_total_polynomial_degree, expand_derivatives
+from ufl.algorithms.apply_integral_scaling import compute_integrand_scaling_factor
 
 from dolfinx_neural_topo._checks import check_count
 from dolfinx_neural_topo.errors import InputError
@@ -98,7 +99,7 @@ def parse(equation: Any, rho: fem.Function, u: Any, num_nodal_loads: int) -> Equ
             f"nodal_loads must hold one entry for each load case, got {num_nodal_loads} for {len(loads)} "
             "load cases"
         )
-    a, loads = whole(a), [None if L is None else whole(L) for L in loads]
+    a, loads = pinned(whole(a)), [None if L is None else pinned(whole(L)) for L in loads]
     forms = [a, *filter(None, loads)]
     if not (any(rho in form.coefficients() for form in forms) or feeders(forms)):
         raise InputError(
@@ -127,11 +128,12 @@ def _parse_residual(F: ufl.Form, rho: fem.Function, given: list[fem.Function]) -
             raise InputError(f"equation must contain the {name}, but the residual does not depend on it")
     V = F.arguments()[0].ufl_function_space()
     states = _states(V, given, 1)
-    jacobian = ufl.derivative(F, state, ufl.TrialFunction(V))
-    if state in expand_derivatives(jacobian).coefficients():
-        return Equation(V, states, jacobian, [], F)
-    a, L = ufl.system(ufl.replace(F, {state: ufl.TrialFunction(V)}))
-    return Equation(V, states, a, [None if L.empty() else L], None)
+    trial = ufl.TrialFunction(V)
+    if state in expand_derivatives(ufl.derivative(F, state, trial)).coefficients():
+        F = pinned(F)
+        return Equation(V, states, ufl.derivative(F, state, trial), [], F)
+    a, L = ufl.system(ufl.replace(F, {state: trial}))
+    return Equation(V, states, pinned(a), [None if L.empty() else pinned(L)], None)
 
 
 def _states(V: fem.FunctionSpace, given: list[fem.Function], num_cases: int) -> list[fem.Function]:
@@ -164,6 +166,35 @@ def _describe(thing: Any) -> str:
     if isinstance(thing, ufl.Form):
         return f"a form with {len(thing.arguments())} arguments"
     return type(thing).__name__
+
+
+def pinned(form: ufl.Form) -> ufl.Form:
+    """Write the degree of quadrature that UFL estimates for each integral into it, where none is given.
+
+    Derivatives take it over. Estimated anew it is another one, and then what is assembled is not the
+    derivative of what is assembled: by per cents where the integrand is no polynomial, as 1 / (1 + u).
+    """
+    parts = []
+    for integral in form.integrals():
+        ids = integral.subdomain_id()
+        for one in ids if isinstance(ids, tuple) else (ids,):
+            parts.append(integral.reconstruct(subdomain_id=one))
+    kinds = [(p.ufl_domain(), p.integral_type(), p.subdomain_id(), str(p.metadata())) for p in parts]
+    degrees: dict[Any, int] = {}
+    for kind, part in zip(kinds, parts, strict=True):  # FFCx adds integrals of a kind before it estimates
+        degrees[kind] = max(degrees.get(kind, 0), _estimated_degree(part))
+    return ufl.Form(
+        [
+            part.reconstruct(metadata={"quadrature_degree": degrees[kind], **part.metadata()})
+            for kind, part in zip(kinds, parts, strict=True)
+        ]
+    )
+
+
+def _estimated_degree(integral: ufl.Integral) -> int:
+    form = expand_derivatives(ufl.Form([integral]))
+    degrees = [estimate_total_polynomial_degree(part.integrand()) for part in form.integrals()]
+    return max(degrees, default=0) + compute_integrand_scaling_factor(integral)[1]
 
 
 def default_dx(V: fem.FunctionSpace, degree: int | None = None, **options: Any) -> ufl.Measure:

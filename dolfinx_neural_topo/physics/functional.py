@@ -14,6 +14,7 @@ from dolfinx_neural_topo._petsc import Owner
 from dolfinx_neural_topo.errors import InputError, agree, collective
 from dolfinx_neural_topo.physics.algebra import Functional
 from dolfinx_neural_topo.physics.chain import check_densities, feeders, in_order, whole
+from dolfinx_neural_topo.physics.forms import pinned
 from dolfinx_neural_topo.physics.gradient import Gradient
 from dolfinx_neural_topo.physics.state import StateProblem
 
@@ -58,7 +59,7 @@ class ReducedFunctional(Functional, Owner):
                 f"J must be a UFL form without test or trial functions, got {J!r:.80}; way out: multiply by "
                 "dx"
             )
-        self._J_ufl = J = whole(J)
+        self._J_ufl = J = pinned(whole(J))
         holders = feeders([J])
         if not holders and state.rho not in J.coefficients():
             raise InputError(

@@ -15,6 +15,7 @@ from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.physics.algebra import Functional
 from dolfinx_neural_topo.physics.chain import feeders
 from dolfinx_neural_topo.physics.field import Field
+from dolfinx_neural_topo.physics.forms import pinned
 from dolfinx_neural_topo.physics.gradient import Sensitivity, derivatives
 from dolfinx_neural_topo.physics.transient import TransientProblem, check_parts
 
@@ -75,7 +76,8 @@ class TransientFunctional(Functional, Owner):
                 )
         self.state, self.comm, self.name, self.power = problem, problem.comm, name, float(power)
         self.problems = problem.chain
-        self._J_ufl, self._J = J, problem.compile(J)
+        self._J_ufl = J = pinned(J)
+        self._J = problem.compile(J)
         self._back: _Back | None = None
 
     @collective

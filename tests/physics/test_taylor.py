@@ -4,8 +4,9 @@ import numpy as np
 import physics_problems as problems
 import pytest
 import ufl
+from dolfinx import fem
 
-from dolfinx_neural_topo.physics import ReducedFunctional, taylor_test
+from dolfinx_neural_topo.physics import ReducedFunctional, StateProblem, taylor_test
 
 TIGHT = {"solver": "amg", "petsc_options": {"ksp_rtol": 1e-12}}
 
@@ -53,6 +54,34 @@ def test_remainder_is_of_second_order(case):
         orders = taylor_test(problem.functional, step=1e-3 if "wave" in case else 5e-3)
     assert (orders > 1.9).all(), orders
     assert np.isfinite(orders).all(), "a functional that is linear in the density shows nothing"
+
+
+NO_POLYNOMIALS = {
+    "a quotient": lambda u, rho: 1 / (1 + u) * ufl.dx,
+    "a softened maximum": lambda u, rho: ufl.ln(1 + ufl.exp(10 * (u - 0.5))) * ufl.dx,
+    "facets and cells of several kinds": lambda u, rho: (
+        rho / (1 + u) * ufl.dx + u**4 * ufl.dx + ufl.avg(rho) * ufl.exp(-ufl.avg(u)) * ufl.dS
+    ),
+}
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("name", NO_POLYNOMIALS)
+@pytest.mark.parametrize("nonlinear", [False, True])
+def test_the_gradient_is_that_of_the_quadrature(name, nonlinear):
+    """No polynomial is integrated exactly: value and gradient must be wrong by the same."""
+    domain = problems.box("triangle", (6, 3), size=(2.0, 1.0))
+    V, rho = fem.functionspace(domain, ("Lagrange", 1)), problems.density(domain)
+    u, v = fem.Function(V), ufl.TestFunction(V)
+    source = (2 - ufl.exp(u)) if nonlinear else 1.0
+    F = (1e-2 + rho**3) * ufl.dot(ufl.grad(u), ufl.grad(v)) * ufl.dx - source * v * ufl.dx
+    form = NO_POLYNOMIALS[name](u, rho)
+    bcs = [problems.fix(V, problems.left)]
+    with StateProblem(F, rho, u=u, bcs=bcs, petsc_options_prefix="quotient_") as state:
+        J = ReducedFunctional(form, state)
+        assert (taylor_test(J, step=1e-3) > 1.9).all()
+        here = fem.assemble_scalar(fem.form(form))
+        assert J.value() == pytest.approx(domain.comm.allreduce(here), rel=1e-12), "as DOLFINx has it"
 
 
 def test_a_wrong_gradient_is_found():
