@@ -186,6 +186,7 @@ class Design(DensityField):
         Note: Collective.
         """
         domain = self.domain
+        domain.require_unmoved()
         fields = self.unprojected.fields(rho_design)
         filtered = fields[-1]
         densities = [stage.apply(filtered) for stage in self.projection.realizations]

@@ -106,6 +106,7 @@ class DesignDomain:
                 f"got {self.space.ufl_element()}; use dolfinx.fem.functionspace(mesh, ('DG', 0))"
             )
         self.cell_dofs = dofs[: self.num_owned_cells, 0]
+        self._nodes = self.mesh.geometry.x.copy()
         self.midpoints = self._midpoints()
         self.weight = weight
         self.cell_volumes = self._volumes()
@@ -182,6 +183,18 @@ class DesignDomain:
         """
         x = self.mesh.geometry.x
         return bounding_box(self.comm, x)
+
+    def require_unmoved(self) -> None:
+        """Refuse a mesh whose nodes have moved on this rank: volumes and filters are those of before.
+
+        Raises:
+            InputError: They have.
+        """
+        if not np.array_equal(self._nodes, self.mesh.geometry.x):
+            raise InputError(
+                "the mesh must stay as it was when its DesignDomain was made, but nodes have moved; way out: "
+                "a new domain, with filters and a design of its own"
+            )
 
     def _midpoints(self) -> np.ndarray:
         cells = np.arange(self.num_owned_cells, dtype=np.int32)

@@ -212,6 +212,7 @@ class MultiDesign:
 
         Note: Collective.
         """
+        self.domain.require_unmoved()
         stages = [field.chain.fields(each) for field, each in zip(self.fields, rho_design, strict=True)]
         rho = np.array([each[-1] for each in stages])
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
+import numpy as np
 from mpi4py import MPI
 
 from dolfinx_neural_topo._digest import exact, text
@@ -139,6 +140,9 @@ class _Door:
     def _described(self, arguments: dict[str, Any]) -> Iterator[str]:
         for name, value in arguments.items():
             if name != "self" and name not in self.free:
+                words = getattr(self.kinds.get(name), "words", "")
+                if isinstance(value, list | tuple) and words.startswith("an array"):
+                    value = np.asarray(value)  # which ranks share out
                 yield f"{name} = {exact(value) if name in self.same else text(value)}"
 
     def _call(self, arguments: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -70,7 +70,7 @@ class Snapshot:
 
 
 class Inputs:
-    """Density, constants, coefficients, boundary values and nodal loads of an equation.
+    """Density, constants, coefficients, boundary values, nodal loads and mesh of an equation.
 
     Args:
         equation: State equation.
@@ -98,8 +98,11 @@ class Inputs:
         forces = [partial(_array, load) for load in nodal_loads if load is not None]
         self.copies = Copies(constants)
         self._rho = Snapshot([lambda: self._given])
+        geometry = rho.function_space.mesh.geometry
+        self._mesh = Snapshot([lambda: geometry.x])
         self._matrix = Snapshot(_readers([equation.a, equation.residual, equation.b], known))
         self._load = Snapshot([self._boundary_values, *forces, *_readers(equation.loads, known)])
+        self._all = (self._rho, self._mesh, self._matrix, self._load)
 
     def receive(self, rho: np.ndarray | None) -> Change:
         """Take a density and say what has changed since the last `take`, the same on all ranks.
@@ -136,6 +139,7 @@ class Inputs:
             (not_densities("rho", given) is not None, Change.NAN),
             (self._rho.changed(), Change.RHO),
             (given is not self._held and not np.array_equal(given, self._held), Change.WRITE),
+            (self._mesh.changed(), Change.MATRIX | Change.LOAD),
             (self._matrix.changed(), Change.MATRIX),
             (self._load.changed(), Change.LOAD),
             (self._boundary_values().any(), Change.LIFTED),
@@ -156,17 +160,18 @@ class Inputs:
 
     def take(self) -> None:
         """Remember the inputs as those of a finished solve."""
-        for snapshot in (self._rho, self._matrix, self._load):
+        for snapshot in self._all:
             snapshot.take()
 
     def forget(self) -> None:
         """Let everything count as changed, until the next `take`."""
-        for snapshot in (self._rho, self._matrix, self._load):
+        for snapshot in self._all:
             snapshot.forget()
 
     def take_matrix(self) -> None:
         """Remember the inputs of the matrix as those it was probed at, and let all else count as changed."""
         self.forget()
+        self._mesh.take()
         self._matrix.take()
 
     @property

@@ -12,6 +12,7 @@ from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
 from dolfinx_neural_topo._dolfinx import dg0_cells
+from dolfinx_neural_topo.density import Design, DesignDomain
 from dolfinx_neural_topo.errors import InputError, SolverError
 from dolfinx_neural_topo.physics import (
     Compliance,
@@ -128,6 +129,37 @@ def test_constants_coefficients_boundary_values_and_loads_are_watched():
     assert values[4] > values[3]
 
 
+@pytest.mark.ranks
+@pytest.mark.parametrize(
+    "cell, solver", [("triangle", None), ("quadrilateral", "gmg"), ("tetrahedron", "amg")]
+)
+def test_a_mesh_that_moves_is_a_new_problem(cell, solver):
+    def build(domain, solver=solver):
+        V, rho = fem.functionspace(domain, ("Lagrange", 1)), problems.density(domain)
+        equation = heat.bilinear_form(V, simp(rho, E_min=1e-3)), heat.source(V, fem.Constant(domain, 0.1))
+        options = {"bcs": [problems.fix(V, problems.left)], "solver": solver}
+        state = StateProblem(equation, rho, petsc_options_prefix="moved_", **options)
+        return state, ReducedFunctional(state.u**2 * ufl.dx, state), rho.function_space
+
+    domain = problems.box(cell)
+    state, J, space = build(domain)
+    with state:
+        design_domain = DesignDomain(space, volume_fraction=0.5)
+        design = Design(J, design_domain)
+        x = design.initial()
+        before = design.evaluate(x).value
+        domain.geometry.x[:, 0] *= 1.0 + 0.1 * domain.geometry.x[:, 0]
+        domain.geometry.x[:, 1] *= 2.0
+        value, gradient = J.value_and_gradient()
+        fresh, same, _ = build(domain, "direct")
+        with fresh:
+            expected, slope = same.value_and_gradient()
+        assert value == pytest.approx(expected, rel=1e-6) and value > 1.5 * before
+        assert np.allclose(gradient, slope, rtol=1e-5, atol=1e-6 * abs(slope).max(initial=0.0))
+        with pytest.raises(InputError, match="the mesh must stay as it was"):
+            design.evaluate(x)
+
+
 def test_a_residual_that_is_linear_is_solved_as_such():
     domain = problems.box()
     V, rho = problems.vector_space(domain), problems.density(domain)
@@ -143,6 +175,14 @@ def test_a_residual_that_is_linear_is_solved_as_such():
         assert state.u is u
         value = Compliance(state).value(np.full(state.num_owned_cells, 0.5))
         assert value == pytest.approx(pair.functional.value(), rel=1e-10)
+
+
+@pytest.mark.ranks
+def test_a_list_is_a_density():
+    with problems.cantilever() as problem:
+        rho = random_density(problem.state.rho.function_space, 0.3, 0.8)
+        assert problem.functional.value(rho.tolist()) == problem.functional.value(rho)
+        assert problem.functional.value(tuple(rho)) == problem.functional.value(rho)
 
 
 def test_density_set_in_place_is_seen():
