@@ -178,10 +178,10 @@ def _tidy(store: Store, record: Record) -> None:
 
 
 def _run_command(key: Key, folder: Path) -> list[str]:
-    start = [] if key.start == f"network:{key.seed}" else ["--start", key.start]
     return [
         *(sys.executable, "-m", "dolfinx_neural_topo", "run", key.task, "--method", key.method),
-        *("--seed", str(key.seed), "--evaluations", str(key.budget), *start, "--out", str(folder)),
+        *("--seed", str(key.seed), "--evaluations", str(key.budget), "--start", key.start),
+        *("--out", str(folder)),
     ]
 
 

@@ -107,6 +107,12 @@ class TestStudy:
         assert len(Store(tmp_path).path.read_text().splitlines()) == 4
 
     @by_rank_zero
+    def test_every_run_begins_where_it_was_told_to(self, tmp_path, serial):
+        keys = plan("mbb_beam_16x8_0.5", ["oc", "cnn-lbfgs"], [0], 2, ["uniform", "network"])
+        study(keys, Store(tmp_path), Workers())
+        assert len(keys) == 3 and keys_of(Store(tmp_path)) == keys
+
+    @by_rank_zero
     def test_big_tasks_run_on_several_ranks(self, tmp_path, serial):
         workers = Workers(ranks=2, ranks_from=128)
         (record,) = study(plan("mbb_beam_16x8_0.5", ["oc"], [0], 3), Store(tmp_path), workers)
