@@ -279,6 +279,13 @@ def test_a_result_of_another_mesh_of_as_many_cells_is_refused():
     here.functional.state.destroy()
 
 
+def test_where_all_may_be_solid_the_cut_is():
+    design = bracket(comm, volume_fraction=1.0)
+    built = make_buildable(design, design.domain.expand(0.7), evaluations=4)
+    assert (built.volume, built.components, built.reason) == (pytest.approx(1.0), 1, "")
+    design.functional.state.destroy()
+
+
 def test_a_cut_that_exceeds_a_constraint_says_so():
     design = bracket(comm)
     compliance, start = design.functional, design.domain.expand(0.4)

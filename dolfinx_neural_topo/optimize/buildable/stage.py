@@ -184,6 +184,9 @@ class _Stage:
             manufacturing=design.manufacturing,
             projection=self.projection,
             constraints=design.constraints,
+            volume="at most"
+            if design.domain.volume_fraction == 1.0
+            else "exactly",  # of all: nothing to meet
         )
         self.cuts = Cuts(self.design, attachments, min_member, min_gap, exact_volume)
         self.solves = -self.design.persistence.num_solves
