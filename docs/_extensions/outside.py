@@ -1,4 +1,7 @@
-"""Links from a page to files beside docs/: right on a code host, and in docs/_build/html."""
+"""Links from a page to files beside docs/: right on a code host, and in docs/_build/html.
+
+A link to a demo leads to its page in the gallery there, one to all demos to the gallery.
+"""
 
 import os
 import re
@@ -23,6 +26,10 @@ def _rewrite(app, name, source):
             return link[0]
         if not path.exists():
             raise ValueError(f"{name}: {target} does not exist")
+        demo = re.fullmatch(r"demos(?:/demo_(\w+)\.py)?", str(path.relative_to(Path(app.srcdir).parent)))
+        if demo:
+            page = Path(app.srcdir) / "gallery" / f"{demo[1] or 'index'}.md"
+            return f"[{text}]({os.path.relpath(page, folder)})"
         text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
         return f'<a href="../../{target}">{text}</a>'
 

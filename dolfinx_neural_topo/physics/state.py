@@ -62,7 +62,7 @@ class StateProblem(Owner):
         petsc_options_prefix: Prefix of all PETSc options of this problem, such as "bridge_"; the same on all
             ranks.
         solver: Preset, "direct", "amg" or "gmg"; None chooses by dimension, size and kind.
-        petsc_options: PETSc options without prefix, over those of the preset. The command line wins over
+        petsc_options: PETSc options without prefix, over those of the preset. `PETSC_OPTIONS` wins over
             both.
         form_compiler_options: For `fem.form`.
         jit_options: For `fem.form`; by default optimized for this machine's processor.
