@@ -55,13 +55,15 @@ class Equation:
         """Whether the states depend linearly on the loads."""
         return self.residual is None
 
-    def residual_at(self, case: int, lmbda: fem.Function) -> ufl.Form:
-        """Return F_i(u_i; lmbda), a number that depends on density and state."""
+    def residual_at(self, case: int, lmbda: fem.Function) -> list[ufl.Form]:
+        """Return the summands of F_i(u_i; lmbda), a number that depends on density and state.
+
+        They stay apart, as a and L were: each may have tags of its own.
+        """
         if self.residual is not None:
-            return ufl.action(self.residual, lmbda)
-        work = ufl.action(ufl.action(self.a, self.states[case]), lmbda)
-        load = self.loads[case]
-        return work if load is None else work - ufl.action(load, lmbda)
+            return [ufl.action(self.residual, lmbda)]
+        work, load = ufl.action(ufl.action(self.a, self.states[case]), lmbda), self.loads[case]
+        return [work] if load is None else [work, -ufl.action(load, lmbda)]
 
 
 def parse(equation: Any, rho: fem.Function, u: Any, num_nodal_loads: int) -> Equation:

@@ -205,8 +205,7 @@ class Compliance(Functional, Owner):
 
     def _prepare(self) -> Gradient:
         equation = self.state.equation
-        total = 0
-        for weight, u, L in zip(self.weights, equation.states, equation.loads, strict=True):
-            work = -float(weight) * ufl.action(ufl.action(equation.a, u), u)
-            total = total + (work if L is None else work + 2 * float(weight) * ufl.action(L, u))
-        return Gradient([total], self.problems, stationary=self.state)
+        cases = list(zip(map(float, self.weights), equation.states, equation.loads, strict=True))
+        energy = sum(-weight * ufl.action(ufl.action(equation.a, u), u) for weight, u, _ in cases)
+        loads = [2.0 * weight * ufl.action(L, u) for weight, u, L in cases if L is not None]
+        return Gradient([energy, *loads], self.problems, stationary=self.state)

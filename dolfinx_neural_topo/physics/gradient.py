@@ -41,13 +41,13 @@ class Gradient(Owner):
         self._problems = problems
         self._adjoints: list[tuple[StateProblem, list[fem.Form], Field]] = []
         for problem in reversed(problems):
-            work = []
+            work: list[ufl.Form] = []
             for case, u in enumerate(problem.states if problem is not stationary else ()):
                 forms = derivatives(parts, u)
                 if forms:
                     lmbda = self.own(Field(fem.Function(problem.V, name="lmbda")))
                     self._adjoints.append((problem, [problem.compile(form) for form in forms], lmbda))
-                    work.append(-problem.equation.residual_at(case, lmbda.function))
+                    work += [-form for form in problem.equation.residual_at(case, lmbda.function)]
             parts += work
         self._sensitivity = Sensitivity(parts, problems[-1])
 

@@ -19,7 +19,7 @@ TOLERANCE, ROUNDING = 1e-10, 1e-7
 OPTIONS = {
     "snes_type": "newtonls",
     "snes_linesearch_type": "bt",
-    "snes_rtol": 1e-13,
+    "snes_rtol": 0.0,  # relative to a start, which may be far away
     "snes_stol": 1e-9,
     "snes_max_it": 60,
 }
@@ -112,25 +112,33 @@ class Newton(Owner):
         """
         self._lift, self.linearized = lift, False
         before = self._u.owned.copy()
-        self._x.set(0.0)
-        self._evaluate(self.snes, self._x, self._f)
-        load = self._f.norm()
-        if load == 0.0 and may_vanish:
+        self._measure_load()
+        if self._load == 0.0 and may_vanish:
             return  # the state is zero now
-        if load == 0.0:
+        if self._load == 0.0:
             raise InputError(
                 "the load must not be zero, got a residual of zero at the zero state; way out: check loads, "
                 "tags and bcs"
             )
-        self._load, self._left = load, np.nan
-        if not self._atol_given and np.isfinite(load):
-            self.snes.setTolerances(atol=TOLERANCE * load)
         again = self._operator.reconsider
-        if not (self._attempt(before) or (again() and self._attempt(before)) or self._attempt(0.0)):
+        good = self._attempt(before) or (again() and self._attempt(before)) or self._attempt(0.0)
+        if good and lift and self._operator.match_diagonal():  # a start far away lets boundary values
+            found = self._x.array_r.copy()  # weigh as much as the Jacobian there: too much of a load
+            self._measure_load()
+            good = self._attempt(found)
+        if not good:
             self._x.array_w[:] = before
             self._set_state(self._x)
             raise self._failure()
         self._set_state(self._x)
+
+    def _measure_load(self) -> None:
+        """Take the residual of the zero state as the load that residuals are compared with."""
+        self._x.set(0.0)
+        self._evaluate(self.snes, self._x, self._f)
+        self._load, self._left = self._f.norm(), np.nan
+        if not self._atol_given and np.isfinite(self._load):
+            self.snes.setTolerances(atol=TOLERANCE * self._load)
 
     def _attempt(self, start: np.ndarray | float) -> bool:
         self._x.array_w[:] = start
@@ -163,7 +171,9 @@ class Newton(Owner):
             reason = PETSc.SNES.ConvergedReason.DIVERGED_LINE_SEARCH
         name = reason_name(PETSc.SNES.ConvergedReason, reason)
         remedy = "load steps, raise E_min, or set snes_max_it and snes_linesearch_type in petsc_options"
-        if reason > 0:
+        if not np.isfinite(self._load):
+            remedy = "finite loads and constants; where zero is no state (ln u, 1 / u), w with u = 1 + w"
+        elif reason > 0:
             remedy = f"leave out snes_rtol, snes_atol or snes_type; {ACCEPTED:g} of it at most is accepted"
         return SolverError(
             f"Newton's method '{self._operator.prefix}' failed with {name}{inner} after {iterations} "

@@ -166,7 +166,7 @@ class Operator(Owner):
         self.assemble()
         if not np.isfinite(self.A.norm()):
             raise SolverError(f"the matrix of '{self.prefix}' holds NaN or infinity; check moduli, constants")
-        self._match_diagonal()
+        self.match_diagonal()
         names, motions = nullspace.free_motions(self.V)
         if self.periodicity is not None:
             motions[self.periodicity.far] = 0.0
@@ -199,8 +199,14 @@ class Operator(Owner):
         self.drop_solver()
         return True
 
-    def _match_diagonal(self) -> None:
-        """Give the rows of Dirichlet degrees of freedom the size of the free ones, to a factor of 8."""
+    def match_diagonal(self) -> bool:
+        """Give the rows of Dirichlet degrees of freedom the size of the free ones, to a factor of 8.
+
+        Returns:
+            Whether that is a change, with which the matrix is assembled anew.
+
+        Note: Collective.
+        """
         diagonal = self.A.getDiagonal()
         free = np.abs(diagonal.array_r)
         diagonal.destroy()
@@ -215,6 +221,8 @@ class Operator(Owner):
             # A power of two: matrices of scaled problems are the scaled ones, and those of size one stay.
             self.diagonal = float(2.0 ** np.round(np.log2(total / count)))
             self.assemble()
+            return True
+        return False
 
     def solve(self, bs: Sequence[PETSc.Vec], xs: Sequence[PETSc.Vec], *, transpose: bool = False) -> None:
         """Solve A x_i = b_i (or A^T x_i = b_i), in one sweep over the factor where there is one.

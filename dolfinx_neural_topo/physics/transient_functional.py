@@ -143,7 +143,7 @@ class _Back(Owner):
         self._problem = problem
         self._lmbda: Field = self.own(Field(fem.Function(problem.V, name="lmbda")))
         self._carry: Field = self.own(Field(fem.Function(problem.V)))
-        parts = [J, -problem.equation.residual_at(0, self._lmbda.function)]
+        parts = [J, *(-form for form in problem.equation.residual_at(0, self._lmbda.function))]
         self._dJ_du = [problem.compile(form) for form in derivatives([J], problem.u)]
         self._to_old = [problem.compile(form) for form in derivatives(parts, problem.u_old)]
         self._sensitivity = Sensitivity(parts, problem)

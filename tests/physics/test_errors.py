@@ -321,6 +321,23 @@ def test_amg_refuses_what_it_cannot_solve(parts):
         state.solve()
 
 
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_an_equation_without_a_zero_state_says_the_way_out(shift):
+    domain = problems.box()
+    V, rho = fem.functionspace(domain, ("Lagrange", 1)), problems.density(domain)
+    w, v, bcs = fem.Function(V), ufl.TestFunction(V), [problems.fix(V, problems.left, 1.0 - shift)]
+    w.x.array[:] = 1.0 - shift
+    u = w + shift
+    F = rho**3 * ufl.dot(ufl.grad(u), ufl.grad(v)) * ufl.dx + (ufl.ln(u) - rho) * v * ufl.dx
+    with StateProblem(F, rho, u=w, bcs=bcs, petsc_options_prefix="ln_") as state:
+        J = ReducedFunctional(u**2 * ufl.dx, state)
+        if shift:
+            assert (taylor_test(J) > 1.9).all()
+        else:
+            with pytest.raises(SolverError, match="w with u = 1 \\+ w"):
+                J.value()
+
+
 def test_newton_that_fails_leaves_the_state_as_it_was():
     with problems.large_beam(petsc_options={"snes_max_it": 3}) as problem:
         problem.state.equation.residual.constants()[-1].value[:] *= 1e-3

@@ -232,6 +232,24 @@ def test_a_jacobian_that_is_symmetric_at_the_start_alone(strength):
         assert not state.is_symmetric()
 
 
+@pytest.mark.ranks
+@pytest.mark.parametrize("start", [300.0, 1e3])
+def test_a_start_far_away_does_not_loosen_the_solve(start):
+    """Boundary values had the weight of the Jacobian at the start: a load of 1e8, a state wrong by 2 %."""
+    domain = problems.box()
+    V, rho = fem.functionspace(domain, ("Lagrange", 2)), problems.density(domain)
+    v, values = ufl.TestFunction(V), []
+    for begin in (0.0, start):
+        u = fem.Function(V)
+        u.x.array[:] = begin
+        F = rho**3 * (1 + u**2) * ufl.dot(ufl.grad(u), ufl.grad(v)) * ufl.dx
+        F += rho * u**4 * v * ufl.ds - (1 + rho) * v * ufl.dx
+        bcs = [problems.fix(V, problems.left, 1.0)]
+        with StateProblem(F, rho, u=u, bcs=bcs, petsc_options_prefix="far_") as state:
+            values.append(ReducedFunctional(rho * u**2 * ufl.dx, state).value())
+    assert values[1] == pytest.approx(values[0], rel=1e-8)
+
+
 def test_after_a_failure_the_next_solve_starts_afresh():
     options = {"ksp_max_it": 2, "ksp_rtol": 1e-12}
     with problems.cantilever(solver="amg", petsc_options=options) as problem:

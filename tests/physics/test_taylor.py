@@ -4,9 +4,9 @@ import numpy as np
 import physics_problems as problems
 import pytest
 import ufl
-from dolfinx import fem
+from dolfinx import fem, mesh
 
-from dolfinx_neural_topo.physics import ReducedFunctional, StateProblem, taylor_test
+from dolfinx_neural_topo.physics import Compliance, ReducedFunctional, StateProblem, taylor_test
 
 TIGHT = {"solver": "amg", "petsc_options": {"ksp_rtol": 1e-12}}
 
@@ -82,6 +82,23 @@ def test_the_gradient_is_that_of_the_quadrature(name, nonlinear):
         assert (taylor_test(J, step=1e-3) > 1.9).all()
         here = fem.assemble_scalar(fem.form(form))
         assert J.value() == pytest.approx(domain.comm.allreduce(here), rel=1e-12), "as DOLFINx has it"
+
+
+@pytest.mark.ranks
+def test_equation_and_loads_may_have_tags_of_their_own():
+    domain = problems.box()
+    V, rho = fem.functionspace(domain, ("Lagrange", 1)), problems.density(domain)
+    u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    cells = mesh.locate_entities(domain, 2, lambda x: x[0] > 3.99)
+    tags = mesh.meshtags(domain, 2, cells, np.ones(len(cells), dtype=np.int32))
+    there = ufl.Measure("dx", domain=domain, subdomain_data=tags)(1)
+    a = rho**3 * ufl.dot(ufl.grad(u), ufl.grad(v)) * ufl.dx
+    loads = [rho * v * there, v * problems.right_tag(domain) + rho**2 * v * ufl.dx]
+    bcs = [problems.fix(V, problems.left)]
+    with StateProblem((a, loads), rho, bcs=bcs, petsc_options_prefix="tags_") as state:
+        assert (taylor_test(Compliance(state), step=2e-3) > 1.9).all()
+        J = ReducedFunctional(state.states[0] * state.states[1] * ufl.dx, state)
+        assert (taylor_test(J, step=2e-3) > 1.9).all()
 
 
 def test_a_wrong_gradient_is_found():
