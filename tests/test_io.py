@@ -1,5 +1,6 @@
 """Files written from distributed fields: read back on other rank counts, closed surfaces, checked meshes."""
 
+import gc
 import os
 import zipfile
 from io import BytesIO
@@ -233,6 +234,33 @@ def test_paraview_file_holds_mesh_and_fields(folder):
     with XDMFFile(comm, str(folder / "new" / "a.xdmf"), "r") as file:
         again = file.read_mesh(name=domain.name)
     assert integral(1.0 * ufl.dx(again)) == pytest.approx(2.0, rel=1e-12)
+
+
+def test_a_paraview_file_that_cannot_be_finished_does_not_end_the_process(folder, monkeypatch):
+    """Its destructor closes once more, and an error there ends a C++ program (a full disk, two ranks)."""
+    destroyed = []
+
+    class Full:
+        def __init__(self, *_):
+            pass
+
+        def write_mesh(self, _):
+            pass
+
+        def write_function(self, *_):
+            raise RuntimeError("Failed to write HDF5 local dataset into hyperslab.")
+
+        def close(self):
+            raise RuntimeError("Failed to close HDF5 file.")
+
+        def __del__(self):
+            destroyed.append(self)
+
+    monkeypatch.setattr("dolfinx_neural_topo.io.paraview.XDMFFile", Full)
+    with pytest.raises(InputError, match="cannot be written"):
+        io.write_paraview(folder / "a.xdmf", density_on(box(BOXES[0]), wavy))
+    gc.collect()
+    assert not destroyed
 
 
 def test_paraview_refusals(folder):

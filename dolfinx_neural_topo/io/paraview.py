@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from dolfinx import fem
 from dolfinx.io import XDMFFile
@@ -31,6 +33,8 @@ class ParaViewFile:
 
     Note: Collective, as are all methods.
     """
+
+    _file: Any = None
 
     @collective
     def __init__(self, path: str | Path, mesh: Mesh):
@@ -89,6 +93,8 @@ class ParaViewFile:
         try:
             yield
         except RuntimeError as error:
+            if self._file is not None:  # it stays: its destructor would close it again, and end the process
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._file))
             raise InputError(f"path {self._path} cannot be written (disk full?): {error}") from error
 
     def __enter__(self) -> ParaViewFile:
