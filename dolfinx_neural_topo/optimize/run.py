@@ -209,7 +209,7 @@ class Run:
         return Result(
             best=best,
             last=last,
-            reason=f"{self.reason}{_violated(best)}",
+            reason=f"{self.reason}{_violated(best, self.variables)}",
             interrupted=self.interrupted,
             unsaved=self.saving.problem is not None,
             evaluations=len(record.history),
@@ -220,13 +220,18 @@ class Run:
         )
 
 
-def _violated(best: Candidate) -> str:
+def _violated(best: Candidate, variables: Variables) -> str:
     """Say by how much the best design violates a constraint, if it does."""
     if best.violation <= FEASIBLE:
         return ""
     worst = int(np.argmax(best.constraints))
+    limits = getattr(getattr(variables, "design", variables), "constraints", None)
+    name = ""
+    if limits is not None:  # not variables of the user's own
+        further = worst - (len(best.constraints) - len(limits))
+        name = " (volume)" if further < 0 else f" ({getattr(limits[further][0], 'name', 'unnamed')})"
     return (
-        f" No design obeys all constraints: the best one exceeds constraint {worst} "
+        f" No design obeys all constraints: the best one exceeds constraint {worst}{name} "
         f"by {best.violation:.2g} of its bound."
     )
 

@@ -21,7 +21,7 @@ from dolfinx_neural_topo.physics import (
     nodal_load,
     simp,
 )
-from dolfinx_neural_topo.problem.description import AXES, Load, Problem, Support
+from dolfinx_neural_topo.problem.description import AXES, SIDES, Load, Problem, Support
 from dolfinx_neural_topo.problem.region import boxed
 
 
@@ -113,7 +113,8 @@ def _exists(region: TaggedMesh, name: str) -> None:
         present = ", ".join(map(repr, sorted(region.facet_groups))) or "none"
         raise InputError(
             f"the mesh has no facets in a group named {name!r}, there are {present}; way out: name"
-            " a group of the mesh file or a side of the box, or describe one by [[group]]"
+            f" a group of the mesh file or a side of the box ({', '.join(SIDES[region.mesh.topology.dim])}),"
+            " or describe one by [[group]]"
         )
 
 
@@ -200,6 +201,9 @@ def _nodal(loads: list[Load], V: fem.FunctionSpace) -> fem.Function | None:
     points = [load for load in loads if load.at is not None]
     if not points:
         return None
+    for load in points:
+        with load.table.at("at"):
+            _vertices(V.mesh, load.at)
     with points[0].table.at("at"):
         return nodal_load(
             V, np.array([load.at for load in points]), np.array([load.total for load in points])

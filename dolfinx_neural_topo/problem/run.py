@@ -18,6 +18,7 @@ from dolfinx_neural_topo.density.symmetry import SymmetryPlane
 from dolfinx_neural_topo.errors import InputError, Interrupted, agree, attempt, collective
 from dolfinx_neural_topo.io._ranks import on_rank_zero, require
 from dolfinx_neural_topo.optimize import Built, make_buildable
+from dolfinx_neural_topo.optimize.buildable.fields import width_scale
 from dolfinx_neural_topo.optimize.result import FEASIBLE
 from dolfinx_neural_topo.physics import Compliance, StateProblem
 from dolfinx_neural_topo.problem.description import Problem
@@ -117,12 +118,16 @@ def _run(problem: Problem, folder: Path, comm: MPI.Comm, progress: bool | None) 
         for owner in (design.filter, design.functional, *(limit for limit, _ in design.constraints)):
             if hasattr(owner, "destroy"):
                 stack.callback(owner.destroy)
+        widths = {name: getattr(problem.buildable, name, None) for name in ("min_member", "min_gap")}
+        for name, width in widths.items():
+            if width is not None:  # now, and not at the end of a long run
+                with problem.buildable.table.at(name):
+                    width_scale(design.domain, **{**dict.fromkeys(widths), name: width})
         result = optimize(problem, design, folder, progress)
         if getattr(result, "interrupted", False):
             raise Interrupted(f"{result.reason} The same command continues it.")
         built = None
         if problem.buildable is not None and not result.unsaved:
-            widths = {name: getattr(problem.buildable, name) for name in ("min_member", "min_gap")}
             with problem.buildable.table.at(next((n for n, width in widths.items() if width), "")):
                 built = make_buildable(design, result, **widths, progress=progress)
         record = comm.bcast(_record(problem, result, built, comm), root=0)

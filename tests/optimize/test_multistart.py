@@ -91,6 +91,12 @@ def test_result_obeys_the_volume_and_is_what_a_fresh_problem_finds(design):
     fresh.functional.state.destroy()
 
 
+def test_a_result_prints_as_a_sentence(design):
+    found = minimize_multistart(design, heated, schedule=SMALL)
+    assert str(found).startswith(f"multi-start: objective {found.objective:.6g}, volume {found.volume:.4f} (")
+    assert str(found).endswith(f" on the full mesh). {found.reason}") and len(str(found)) < 250
+
+
 def test_every_start_and_promotion_is_recorded_with_its_cost(design):
     found = minimize_multistart(design, heated, schedule=SMALL)
     starts_, first, last = ([each for each in found.found if each.stage == stage] for stage in range(3))

@@ -551,6 +551,21 @@ def test_bad_files_are_refused_with_the_line(old, new, words, folder):
         run_file(path, folder / "out", progress=False)
 
 
+def test_widths_that_the_mesh_has_not_are_refused_before_anything_is_designed(folder, monkeypatch):
+    monkeypatch.setattr(run, "optimize", None)
+    path = write(folder, BEAM + "[buildable]\nmin_member = 3.0\nmin_gap = 0.5\n")
+    with pytest.raises(InputError, match=r"line 21: min_gap must be at least 2, 2 cells"):
+        run_file(path, folder / "out")
+
+
+def test_a_point_that_a_coarser_grid_has_not_is_named_with_a_way_out(folder):
+    text = BEAM.replace('solid = "tip"\n', "").replace('on = "tip"', "at = [24.0, 3.0]")
+    text = text.replace("evaluations = 3", 'name = "multistart"\nevaluations = 140')
+    words = r"line 11: at must be a vertex .* multi-start also halves .* way out: "
+    with pytest.raises(InputError, match=words):
+        run_file(write(folder, text), folder / "out")
+
+
 def test_lines_count_through_texts_comments_and_lists(folder):
     text = '# [design]\ntitle = """\n[[load]]\nx = 1\n"""  # ]\n' + BEAM.replace(
         "[24, 8]", "[ # [\n24,\n8\n]"

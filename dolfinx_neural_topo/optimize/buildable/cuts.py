@@ -220,7 +220,8 @@ class Cuts:
         for k, (functional, bound) in enumerate(self._design.constraints, start=1):  # 0 is the volume
             excess = self._of(functional, made.rho) / bound - 1.0
             if excess > FEASIBLE:
-                wrong.append(f"The cut exceeds constraint {k} by {excess:.2g} of its bound.")
+                name = getattr(functional, "name", "unnamed")
+                wrong.append(f"The cut exceeds constraint {k} ({name}) by {excess:.2g} of its bound.")
         for name, asked in self._widths.items():
             if asked is not None and found[name] < asked - 0.5 * cell_size(self._domain):
                 wrong.append(f"{name} was to be {asked:.4g}, the least found is {found[name]:.4g}.")

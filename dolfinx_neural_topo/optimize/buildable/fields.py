@@ -27,22 +27,34 @@ def stage_filter(design: Design, min_member: float | None, min_gap: float | None
     if min_member is None and min_gap is None:
         own = design.filter
         return (ConeFilter(domain, _DEFAULT_RADIUS * cell) if isinstance(own, Identity) else own), DELTA
-    dim = domain.mesh.topology.dim
+    scale = width_scale(domain, min_member, min_gap)
+    return ConeFilter(domain, scale.radius), (scale.delta_eroded, scale.delta_dilated)
+
+
+def width_scale(domain: DesignDomain, min_member: float | None, min_gap: float | None) -> LengthScale:
+    """Return radius and thresholds for widths, at least one of them given.
+
+    Raises:
+        InputError: A width that the mesh cannot resolve or the domain has no room for.
+
+    Note: Collective.
+    """
+    cell, dim = cell_size(domain), domain.mesh.topology.dim
     lower, upper = domain.bounding_box()
     room = float((upper - lower)[:dim].min()) * (2.0 if domain.symmetry else 1.0)
-    scale: LengthScale = length_scale(min_member, min_gap, dim)
+    scale = length_scale(min_member, min_gap, dim)
     for name, width in (("min_member", min_member), ("min_gap", min_gap)):
         if width is not None and width < _LEAST_WIDTH * cell * (1.0 - 1e-9):
             raise InputError(
                 f"{name} must be at least {_LEAST_WIDTH * cell:.4g}, {_LEAST_WIDTH:g} cells of the mesh, got "
-                f"{width}; way out: a finer mesh, or None to keep the filter of the design"
+                f"{width}; way out: a finer mesh, or leave it out to keep the filter of the design"
             )
         if width is not None and width > room:
             raise InputError(
                 f"{name} must be at most {room:.4g}, the least extent of the domain, got {width}; it is a "
                 "length in the mesh's own unit"
             )
-    return ConeFilter(domain, scale.radius), (scale.delta_eroded, scale.delta_dilated)
+    return scale
 
 
 def less_is_worse(functional: Any, rho: Array) -> bool:

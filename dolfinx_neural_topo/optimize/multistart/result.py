@@ -50,3 +50,10 @@ class Multistart:
     def solves(self) -> int:
         """Linear solves of states on all meshes."""
         return sum(each.solves for each in self.found)
+
+    def __str__(self) -> str:
+        return (
+            f"multi-start: objective {self.objective:.6g}, volume {self.volume:.4f} "
+            f"({self.evaluations} evaluations, worth {self.equivalent_evaluations:.0f} on the full mesh). "
+            f"{self.reason}"
+        )
