@@ -21,7 +21,7 @@ from dolfinx_neural_topo.optimize import Built, make_buildable
 from dolfinx_neural_topo.optimize.buildable.fields import width_scale
 from dolfinx_neural_topo.optimize.result import FEASIBLE
 from dolfinx_neural_topo.physics import Compliance, StateProblem
-from dolfinx_neural_topo.problem.description import Problem
+from dolfinx_neural_topo.problem.description import Problem, Widths
 from dolfinx_neural_topo.problem.optimize import optimize
 from dolfinx_neural_topo.problem.physics import objective, state_problem
 from dolfinx_neural_topo.problem.reading import read_problem
@@ -118,16 +118,14 @@ def _run(problem: Problem, folder: Path, comm: MPI.Comm, progress: bool | None) 
         for owner in (design.filter, design.functional, *(limit for limit, _ in design.constraints)):
             if hasattr(owner, "destroy"):
                 stack.callback(owner.destroy)
-        widths = {name: getattr(problem.buildable, name, None) for name in ("min_member", "min_gap")}
-        for name, width in widths.items():
-            if width is not None:  # now, and not at the end of a long run
-                with problem.buildable.table.at(name):
-                    width_scale(design.domain, **{**dict.fromkeys(widths), name: width})
+        if problem.buildable is not None:
+            _check_widths(problem.buildable, design.domain)
         result = optimize(problem, design, folder, progress)
         if getattr(result, "interrupted", False):
             raise Interrupted(f"{result.reason} The same command continues it.")
         built = None
         if problem.buildable is not None and not result.unsaved:
+            widths = {name: getattr(problem.buildable, name) for name in ("min_member", "min_gap")}
             with problem.buildable.table.at(next((n for n, width in widths.items() if width), "")):
                 built = make_buildable(design, result, **widths, progress=progress)
         record = comm.bcast(_record(problem, result, built, comm), root=0)
@@ -168,6 +166,14 @@ def _design(problem: Problem, region: io.TaggedMesh, state: StateProblem) -> Des
                 limits.append((LocalVolume(domain, constraint.radius), constraint.bound))
     with table.at("objective"):
         return Design(objective(problem, state), domain, filter=stage, constraints=limits)
+
+
+def _check_widths(asked: Widths, domain: DesignDomain) -> None:
+    """Refuse widths that the mesh has not, now and not at the end of a long run. Note: Collective."""
+    for name, widths in (("min_member", (asked.min_member, None)), ("min_gap", (None, asked.min_gap))):
+        if any(widths):
+            with asked.table.at(name):
+                width_scale(domain, *widths)
 
 
 def _cells(region: io.TaggedMesh, names: list[str], rho: fem.Function) -> Any:
