@@ -31,13 +31,12 @@ def built(optimize: Callable[[Job], Outcome]) -> Callable[[Job], Outcome]:
     def run(job: Job) -> Outcome:
         fields = 1 if job.task.physics in ("elasticity", "heat") else 3  # solves an evaluation
         stage = job.alternatives * (fields * EVALUATIONS + CHECKS)
-        rest = job.key.budget - stage
-        if rest < 1:
+        if job.budget <= stage:
             raise InputError(
                 f"evaluations must be more than {stage}, which the last stage of buildable designs takes "
-                f"(here {job.alternatives}), got {job.key.budget}"
+                f"(here {job.alternatives}), got {job.budget}"
             )
-        grey = optimize(replace(job, key=job.key._replace(budget=rest), last_stage=True))
+        grey = optimize(replace(job, reserved=stage))
         return grey if grey.interrupted or grey.unsaved else _finish(job, grey)
 
     return run

@@ -40,7 +40,7 @@ def coarse_to_fine(job: Job) -> Outcome:
             task = coarsen(job.task, factor)
         except InputError:  # this level does not exist for this size
             continue
-        budget = job.key.budget - evaluations if factor == 1 else int(share * job.key.budget)
+        budget = job.budget - evaluations if factor == 1 else int(share * job.budget)
         if budget == 0:
             continue
         radius = max(FILTER_RADIUS / factor, SMALLEST_RADIUS)

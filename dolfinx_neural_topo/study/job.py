@@ -36,8 +36,8 @@ class Job:
         folder: Where to keep checkpoints, or None for none.
         progress: Whether to show the progress line; None shows it on a terminal.
         solver: Preset of the linear solver; chosen by size if None.
-        last_stage: Whether the last stage of a buildable design follows, so that the design need not be
-            finished.
+        reserved: Evaluations of the budget kept for the last stage of a buildable design; where it follows,
+            the design need not be finished.
         alternatives: How many designs to finish that differ from each other, by methods that have several.
     """
 
@@ -47,8 +47,13 @@ class Job:
     folder: Path | None = None
     progress: bool | None = None
     solver: str | None = None
-    last_stage: bool = False
+    reserved: int = 0
     alternatives: int = 1
+
+    @property
+    def budget(self) -> int:
+        """Evaluations for the method itself."""
+        return self.key.budget - self.reserved
 
     def options(self, evaluations: int | None = None, stage: str = "") -> dict[str, Any]:
         """Return the arguments of `minimize` that every method takes from its job.
@@ -57,7 +62,7 @@ class Job:
             evaluations: Budget of this call; that of the whole job if None.
             stage: Tells the checkpoints of several calls in one job apart.
         """
-        options: dict[str, Any] = {"evaluations": evaluations or self.key.budget, "progress": self.progress}
+        options: dict[str, Any] = {"evaluations": evaluations or self.budget, "progress": self.progress}
         if self.folder is not None:
             options["checkpoint"] = self.folder / f"checkpoint-{self.key.folder}{stage}.npz"
             options["checkpoint_every"] = CHECKPOINT_EVERY

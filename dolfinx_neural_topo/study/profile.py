@@ -144,7 +144,7 @@ def _evaluate_only(job: Job, watch: Stopwatch) -> tuple[np.ndarray, float]:
         shake = np.random.default_rng(0)
         x = built.design.initial()
         cells = built.design.persistence.entries
-        for _ in range(job.key.budget):
+        for _ in range(job.budget):
             factors = shake.uniform(0.9, 1.1, built.domain.num_global_cells)[cells]
             evaluation = built.design.evaluate(np.clip(x * factors, 0.0, 1.0))
             watch.lap()
