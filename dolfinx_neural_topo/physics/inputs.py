@@ -26,6 +26,7 @@ class Change(IntFlag):
     MATRIX = auto()  # another input of the bilinear form (or the residual)
     LOAD = auto()
     LIFTED = auto()  # Dirichlet values are not all zero (a fact, not a change)
+    STATE = auto()  # somebody has written into a state
     WRITE = auto()  # the density function holds something else than the density given
     SHAPE = auto()
     NAN = auto()
@@ -102,7 +103,8 @@ class Inputs:
         self._mesh = Snapshot([lambda: geometry.x])
         self._matrix = Snapshot(_readers([equation.a, equation.residual, equation.b], known))
         self._load = Snapshot([self._boundary_values, *forces, *_readers(equation.loads, known)])
-        self._all = (self._rho, self._mesh, self._matrix, self._load)
+        self._states = Snapshot([partial(_array, u) for u in equation.states])
+        self._all = (self._rho, self._mesh, self._matrix, self._load, self._states)
 
     def receive(self, rho: np.ndarray | None) -> Change:
         """Take a density and say what has changed since the last `take`, the same on all ranks.
@@ -142,6 +144,7 @@ class Inputs:
             (self._mesh.changed(), Change.MATRIX | Change.LOAD),
             (self._matrix.changed(), Change.MATRIX),
             (self._load.changed(), Change.LOAD),
+            (self._states.changed(), Change.STATE),
             (self._boundary_values().any(), Change.LIFTED),
             (self.copies.look(), Change.COPIED),
         ):

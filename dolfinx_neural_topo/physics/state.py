@@ -270,7 +270,7 @@ class StateProblem(Owner):
 
     def _solve(self, rho: np.ndarray | None) -> None:
         change = self._look(rho)
-        if change & (Change.RHO | Change.MATRIX | Change.LOAD):
+        if change & (Change.RHO | Change.MATRIX | Change.LOAD | Change.STATE):
             self._renew(change)
 
     def _look(self, rho: np.ndarray | None) -> Change:

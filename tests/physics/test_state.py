@@ -178,6 +178,24 @@ def test_a_residual_that_is_linear_is_solved_as_such():
 
 
 @pytest.mark.ranks
+@pytest.mark.parametrize("build", [problems.heat_sink, problems.large_beam])
+def test_a_state_that_somebody_wrote_into_is_solved_for_again(build):
+    with build() as problem:
+        state, J = problem.state, problem.functional
+        value, gradient = J.value_and_gradient()
+        before = counts(state)
+        state.u.x.array[:] *= 0.5  # for a picture, or as another start
+        again, slope = J.value_and_gradient()
+        assert again == pytest.approx(value, rel=1e-8)
+        assert np.allclose(slope, gradient, rtol=1e-6, atol=1e-7 * abs(gradient).max(initial=0.0))
+        assert state.num_solves == before[0] + 1
+        if state.equation.linear:
+            assert state.num_factorizations == before[2], "the matrix is as it was"
+        J.value()
+        assert state.num_solves == before[0] + 1
+
+
+@pytest.mark.ranks
 def test_a_list_is_a_density():
     with problems.cantilever() as problem:
         rho = random_density(problem.state.rho.function_space, 0.3, 0.8)
