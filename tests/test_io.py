@@ -267,6 +267,8 @@ def test_paraview_refusals(folder):
     density = density_on(box(BOXES[0]), wavy)
     with pytest.raises(InputError, match=r"end in .xdmf"):
         io.write_paraview(folder / "a.vtu", density)
+    with pytest.raises(InputError, match="no ':' in its name"):  # nothing could read it
+        io.write_paraview(folder / "12:30.xdmf", density)
     if comm.rank == 0:
         (folder / "c.xdmf").mkdir()
         (folder / "d.h5").mkdir()

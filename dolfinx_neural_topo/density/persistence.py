@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dolfinx_neural_topo.errors import InputError, collective
-from dolfinx_neural_topo.physics.algebra import num_solves, settle
+from dolfinx_neural_topo.physics.algebra import num_solves, problems_of, settle
 
 if TYPE_CHECKING:
     from dolfinx_neural_topo.density.design import Design
@@ -34,6 +34,13 @@ class Persistence:
     def num_solves(self) -> int:
         """Solves of the objective's states so far, 0 for a functional that has none."""
         return num_solves(self._design.functional)
+
+    @property
+    def rtol(self) -> float:
+        """Loosest tolerance that was set for solves, 0 where none was."""
+        functionals = (self._design.functional, *(functional for functional, _ in self._design.constraints))
+        problems = [problem for functional in functionals for problem in problems_of(functional)]
+        return max((getattr(problem, "rtol", None) or 0.0 for problem in problems), default=0.0)
 
     @collective
     def settle(self) -> bool:

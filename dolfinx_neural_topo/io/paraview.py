@@ -29,7 +29,7 @@ class ParaViewFile:
         mesh: Mesh of all fields.
 
     Raises:
-        InputError: `path` does not end in .xdmf, or cannot be written.
+        InputError: `path` does not end in .xdmf, has a ':' in its name, or cannot be written.
 
     Note: Collective, as are all methods.
     """
@@ -39,6 +39,8 @@ class ParaViewFile:
     @collective
     def __init__(self, path: str | Path, mesh: Mesh):
         path = as_path(path, suffix=".xdmf")
+        if ":" in path.name:
+            raise InputError(f"path must have no ':' in its name, which XDMF cannot hold, got {path.name!r}")
         problem = None
         if mesh.comm.rank == 0:
             try:

@@ -64,20 +64,25 @@ class Candidate:
         """Largest constraint violation, 0 where all are obeyed."""
         return float(np.max(self.constraints, initial=0.0))
 
-    def difference(self, comm: MPI.Comm, here: Evaluation) -> str | None:
+    def difference(self, comm: MPI.Comm, here: Evaluation, rtol: float = SAME_VALUE) -> str | None:
         """Say in what this and another evaluation of its x differ; None where nothing differs.
+
+        Args:
+            comm: Communicator.
+            here: The other evaluation.
+            rtol: Relative tolerance of objective and constraints.
 
         Note: Collective.
         """
         design = f"of its design {self.number}"
-        if not math.isclose(here.value, self.objective, rel_tol=SAME_VALUE):
+        if not math.isclose(here.value, self.objective, rel_tol=rtol):
             return f"the objective {design} is {self.objective:g} there and {here.value:g} here"
         if len(here.constraints) != len(self.constraints):
             return (
                 f"the number of constraints is {len(self.constraints)} there and {len(here.constraints)} here"
             )
         for k, (a, b) in enumerate(zip(self.constraints, here.constraints, strict=True)):
-            if not math.isclose(a, b, rel_tol=SAME_VALUE, abs_tol=SAME_VALUE):
+            if not math.isclose(a, b, rel_tol=rtol, abs_tol=rtol):
                 return f"constraint {k} {design} is {a:g} there and {b:g} here"
         pairs = ((self.rho_design, here.rho_design), (self.rho, here.rho))
         largest = max(max_replicated(comm, [np.max(np.abs(a - b), initial=0.0) for a, b in pairs]))

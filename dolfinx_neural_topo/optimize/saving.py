@@ -11,7 +11,7 @@ from dolfinx_neural_topo.optimize.checkpoint import Checkpoint, Snapshot
 from dolfinx_neural_topo.optimize.method import Method, Variables, persistence_of
 from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
 from dolfinx_neural_topo.optimize.record import Record
-from dolfinx_neural_topo.optimize.result import Candidate
+from dolfinx_neural_topo.optimize.result import SAME_VALUE, Candidate
 
 
 class Saving:
@@ -98,7 +98,10 @@ class Saving:
             return self._variables.evaluate(last.x, gradient=False)
 
         here, error = attempt(self._variables.comm, evaluate)
-        return str(error) if here is None else last.difference(self._variables.comm, here)
+        if here is None:
+            return str(error)
+        rough = max(SAME_VALUE, getattr(self._persistence, "rtol", 0.0))  # solves start elsewhere here
+        return last.difference(self._variables.comm, here, rough)
 
     def save(self, *, due: bool = True) -> None:
         """Write a checkpoint unless this state is on disk already; if that is impossible, set `problem`.

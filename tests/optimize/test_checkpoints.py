@@ -132,6 +132,18 @@ def test_a_beam_goes_on_on_another_number_of_ranks(folder):
     assert np.allclose(rest.history.objective, whole.history.objective, rtol=1e-9, atol=0)
 
 
+def test_a_run_with_rough_solves_goes_on(folder):
+    """Solves of a run start from the states before, its first one after a resumption from zero."""
+
+    def run(evaluations):
+        with build(mbb_beam(24, 8, volume_fraction=0.5), comm, solver="amg") as task:
+            task.functional.state.rtol = 0.1
+            return minimize(task.design, MMA(), evaluations=evaluations, checkpoint=folder / "run.npz")
+
+    run(8)
+    assert run(10).evaluations == 10
+
+
 @pytest.fixture
 def repeatable_solver():
     """Parallel factorizations add in the order of arrival; one on each rank repeats the last bits."""
