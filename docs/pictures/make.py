@@ -33,4 +33,4 @@ def before_and_after():
 before_and_after()
 convergence = Image.open(OUTPUT / "mbb_beam_convergence.png").convert("RGB")
 convergence.thumbnail((640, 480), Image.Resampling.LANCZOS)
-convergence.quantize(32).save(HERE / "convergence.png", optimize=True)
+convergence.quantize(64, Image.Quantize.MAXCOVERAGE).save(HERE / "convergence.png", optimize=True)

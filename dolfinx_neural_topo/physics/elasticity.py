@@ -159,7 +159,15 @@ def von_mises(sigma: Any, nu: float = 0.3, model: str | None = None) -> Any:
         sigma: Stress tensor from `stress`, 2 x 2 or 3 x 3.
         nu: Poisson's ratio, which gives the third normal stress in plane strain.
         model: See `stress`.
+
+    Raises:
+        InputError: sigma is no tensor of that shape, such as a displacement.
     """
+    if sigma.ufl_shape not in ((2, 2), (3, 3)):
+        raise InputError(
+            f"sigma must be a stress, 2 x 2 or 3 x 3, got shape {sigma.ufl_shape}; way out: "
+            "elasticity.stress(u, E, nu) of a displacement u"
+        )
     dim = sigma.ufl_shape[0]
     model = model or ("plane_stress" if dim == 2 else "3d")
     out_of_plane = nu * ufl.tr(sigma) if model == "plane_strain" else 0.0

@@ -212,6 +212,8 @@ def test_von_mises_of_simple_states():
     for expression, expected in values:
         total = domain.comm.allreduce(fem.assemble_scalar(fem.form(expression * ufl.dx(domain))), op=MPI.SUM)
         assert total == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(InputError, match=r"sigma must be a stress, 2 x 2 or 3 x 3, got shape \(3,\)"):
+        elasticity.von_mises(ufl.as_vector([1.0, 0.0, 0.0]))
 
 
 @pytest.mark.usefixtures("one_mesh")
