@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mpi4py import MPI
 
 from dolfinx_neural_topo.errors import InputError
-from dolfinx_neural_topo.optimize.multistart.levels import StartingAt
+from dolfinx_neural_topo.optimize.starting_at import StartingAt
 from dolfinx_neural_topo.study.store import Key
 from dolfinx_neural_topo.tasks.build import BuiltTask
 from dolfinx_neural_topo.tasks.sketch import Task

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from dolfinx_neural_topo.optimize.multistart import Schedule, Starts, minimize_multistart, preset
+from dolfinx_neural_topo.optimize.multistart import Schedule, Starts, minimize_multistart
 from dolfinx_neural_topo.optimize.multistart.schedule import FINISH
 from dolfinx_neural_topo.study.job import Job, Outcome
 from dolfinx_neural_topo.tasks.build import build
@@ -29,17 +29,17 @@ def multistart_by(parameterization: str, schedule: Schedule | None = None) -> Ca
 
     def run(job: Job) -> Outcome:
         checkpoint = None if job.folder is None else job.folder / f"checkpoint-{job.key.folder}"
-        chosen = preset(job.task.num_cells) if schedule is None else schedule
         with build(job.task, job.comm) as built:
             found = minimize_multistart(
                 built.design,
                 problem(job.task),
                 meshes=meshes(job.task),
-                schedule=chosen.unfinished() if job.reserved else chosen,
+                schedule=schedule,
                 budget=job.budget,
                 seed=job.key.seed,
                 parameterization=parameterization,
                 alternatives=job.alternatives,
+                last_stage=job.reserved > 0,
                 checkpoint=checkpoint,
                 progress=job.progress,
             )

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
-
-import numpy as np
 
 from dolfinx_neural_topo._checks import densities, real_array
 from dolfinx_neural_topo.density import Design
@@ -17,13 +14,10 @@ from dolfinx_neural_topo.errors import InputError, collective, together
 from dolfinx_neural_topo.errors.kinds import shown
 from dolfinx_neural_topo.optimize.buildable.built import Built
 from dolfinx_neural_topo.optimize.buildable.cuts import Cuts
-from dolfinx_neural_topo.optimize.buildable.fields import less_is_worse, stage_filter
+from dolfinx_neural_topo.optimize.buildable.fields import stage_filter
 from dolfinx_neural_topo.optimize.buildable.gaps import OpenGaps
-from dolfinx_neural_topo.optimize.continuation import Continuation
-from dolfinx_neural_topo.optimize.loop import minimize
+from dolfinx_neural_topo.optimize.buildable.sharpen import BETAS, sharpen
 from dolfinx_neural_topo.optimize.method import Array
-from dolfinx_neural_topo.optimize.mma import MMA
-from dolfinx_neural_topo.optimize.multistart.levels import StartingAt
 from dolfinx_neural_topo.optimize.result import Result
 from dolfinx_neural_topo.physics.algebra import problems_of
 from dolfinx_neural_topo.physics.attachment import Attachments
@@ -31,19 +25,14 @@ from dolfinx_neural_topo.physics.attachment import Attachments
 EVALUATIONS = 50
 """Evaluations of the last stage, before checks and repair."""
 
-BETAS, SHARES = (4.0, 8.0, 16.0, 32.0), (0.24, 0.24, 0.24, 0.28)
-"""Sharpness of the projection, and the share of the evaluations at each."""
-
-MOVE = 0.15
-"""Move limit of MMA."""
+SHARES = (0.24, 0.24, 0.24, 0.28)
+"""Share of the evaluations at each sharpness."""
 
 REPAIR_EVALUATIONS = 4
 """Evaluations that a cut that fails its check gets, at twice the sharpness."""
 
 SAME_OBJECTIVE = 0.01
 """Relative difference up to which a result's objective is that of its density here; solves may be rough."""
-
-_CLIP = 0.01  # the start keeps this distance from 0 and 1, so that MMA can move all cells
 
 
 @collective(free=("found", "progress"))
@@ -195,22 +184,8 @@ class _Stage:
 
     def run(self, rho_design: Array, betas: Sequence[float], counts: Sequence[int]) -> None:
         """Sharpen from a design, cut, and check the cut."""
-        self.projection.beta = betas[0]
-        inside = np.clip(rho_design, _CLIP, 1.0 - _CLIP)
-        start = self.design.logits.apply(np.log(inside / (1.0 - inside)))
-        eroded = self.projection.eroded.apply(self.design.unprojected.apply(start))
-        self.projection.eroded_alone = less_is_worse(self.design.functional, eroded)
-        starts = [0, *accumulate(counts[:-1])]
-        self.best = minimize(
-            StartingAt(self.design, start[self.design.domain.design]),
-            MMA(move=MOVE),
-            evaluations=sum(counts),
-            continuation=Continuation(
-                self.projection, list(zip(starts, betas, strict=True)), attribute="beta"
-            ),
-            callbacks=(self.design.follow,) if isinstance(self.design, OpenGaps) else (),
-            progress=self.progress,
-        )
+        follow = (self.design.follow,) if isinstance(self.design, OpenGaps) else ()
+        self.best = sharpen(self.design, rho_design, betas, counts, callbacks=follow, progress=self.progress)
         self.evaluations += len(self.projection.realizations) * self.best.evaluations
         self.history += self.best.history.objective
         self.cuts.add(self.best, fill=self.projection.eroded_alone)

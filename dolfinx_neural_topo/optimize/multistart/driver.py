@@ -40,6 +40,7 @@ def minimize_multistart(
     parameterization: str = "network",
     alternatives: int = 1,
     min_distance: float = 0.1,
+    last_stage: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     callback: Callable[[Found], None] | None = None,
     progress: bool | None = None,
@@ -86,6 +87,8 @@ def minimize_multistart(
         min_distance: Least distance of any two of them, in (0, 1): the part of the material that lies
             elsewhere once both are cut to solid and void of the allowed volume, which is the volume of the
             cells that differ over twice the allowed volume.
+        last_stage: Whether `make_buildable` goes on with what is found. Then the best design is the one that
+            will be best when it is built, and it is left unfinished: the last stage does both better.
         checkpoint: Beginning of the paths of files with finished starts, from which the run goes on if they
             exist. The caller removes them. One run at a time.
         callback: Called after each stage with everything it found, on all ranks.
@@ -117,7 +120,7 @@ def minimize_multistart(
     together(design.comm, check, "the checks of minimize_multistart")
     path = None if checkpoint is None else as_path(checkpoint, "checkpoint")
     with held(design.comm, path), closing(Levels(design, problem, meshes)) as levels:
-        run = _Run(levels, schedule, budget, seed, parameterization, path, alternatives)
+        run = _Run(levels, schedule, budget, seed, parameterization, path, alternatives, last_stage)
         run.display = Display(levels.comm, run.schedule, levels.weight, progress, alternatives=alternatives)
         run.callback = callback
         with closing(run.teams):
@@ -144,11 +147,13 @@ class _Run:
         parameterization: str,
         checkpoint: Path | None,
         alternatives: int,
+        last_stage: bool,
     ):
         design = levels.design(0)
         num_cells = design.domain.num_global_cells
         self.levels = levels
         schedule = preset(num_cells) if schedule is None else schedule
+        schedule = schedule.for_last_stage() if last_stage else schedule
         self.schedule = schedule if budget is None else schedule.fitted(budget, levels.weight, alternatives)
         if alternatives > self.schedule.num_starts:
             raise InputError(
@@ -201,7 +206,10 @@ class _Run:
             if not good:
                 raise SolverError(f"No start could be evaluated: {self.candidates[0].reason}")
             chosen = [replace(self.teams.fetch(each), stage=stage) for each in good[: promotion.keep]]
-            job = self._leg if promotion.repair else partial(jobs.promote, display=self.display)
+            if promotion.repair:
+                job = self._leg
+            else:
+                job = partial(jobs.compare if promotion.trial else jobs.promote, display=self.display)
             self._do(partial(job, promotion=promotion), chosen, [1.0] * len(chosen))
 
     def alternatives(self, distinct: Distinct) -> list[Found]:
@@ -234,8 +242,8 @@ class _Run:
         self.display.stage(before[0].stage + 1, len(before), min(len(before), self.levels.comm.size))
         found = self.teams.map(shown, before, costs)
         self.found += found
-        level = self.levels.existing(found[0].level)
-        rivals = [each for each in self.candidates if self.levels.existing(each.level) == level]
+        kind = self._kind(found[0])
+        rivals = [each for each in self.candidates if self._kind(each) == kind]
         best: dict[int, Found] = {}  # a start may have been better before its last job
         for each in sorted([*found, *rivals], key=lambda each: (each.objective, each.start)):
             best.setdefault(each.start, each)
@@ -244,10 +252,14 @@ class _Run:
             for each in found:
                 self.callback(each)
 
+    def _kind(self, found: Found) -> tuple[int, bool]:
+        """Tell which objectives can be compared."""
+        return self.levels.existing(found.level), found.trial
+
     def result(self, distinct: Distinct, chosen: list[Found]) -> Multistart:
         """Return the best design on the full mesh, and the alternatives."""
         design = self.levels.design(0)
-        full = [each for each in self.found if each.level == 0]
+        full = [each for each in self.found if each.level == 0 and not each.trial]
         best = self.teams.fetch(min(full, key=lambda each: each.objective))
         assert best.arrays is not None
         rho_design = design.domain.expand(self.levels.order.local(best.arrays["x"]))

@@ -31,6 +31,7 @@ class Found:
         arrays: Vectors of the whole mesh in canonical order, on the ranks that hold them: "x", the best
             design, "mma/...", the state of MMA after it, and "own", the parameters of a start.
         numbers: Numbers of that state.
+        trial: Whether the objective is that of a trial of the last stage.
     """
 
     start: int
@@ -46,6 +47,7 @@ class Found:
     history: list[float] = field(default_factory=list)
     arrays: dict[str, Array] | None = None
     numbers: dict[str, Any] = field(default_factory=dict)
+    trial: bool = False
 
     def without_arrays(self) -> Found:
         """Return the same without its vectors."""

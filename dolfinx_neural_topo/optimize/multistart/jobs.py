@@ -1,4 +1,4 @@
-"""The two kinds of jobs: a start, and the promotion of a design."""
+"""The three kinds of jobs: a start, the promotion of a design, and a trial of the last stage."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import math
 from dataclasses import replace
 
 from dolfinx_neural_topo.errors import SolverError
+from dolfinx_neural_topo.optimize.buildable.sharpen import trial
 from dolfinx_neural_topo.optimize.continuation import Continuation
 from dolfinx_neural_topo.optimize.loop import minimize
 from dolfinx_neural_topo.optimize.method import Array, Variables, persistence_of
 from dolfinx_neural_topo.optimize.mma import MMA
 from dolfinx_neural_topo.optimize.multistart.display import Display
 from dolfinx_neural_topo.optimize.multistart.found import Found
-from dolfinx_neural_topo.optimize.multistart.levels import Levels, StartingAt
+from dolfinx_neural_topo.optimize.multistart.levels import Levels
 from dolfinx_neural_topo.optimize.multistart.polish import Polish, Resumed, pack
 from dolfinx_neural_topo.optimize.multistart.schedule import Round, Starts
 from dolfinx_neural_topo.optimize.multistart.starts import Prepare
 from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
 from dolfinx_neural_topo.optimize.result import FEASIBLE, Result
+from dolfinx_neural_topo.optimize.starting_at import StartingAt
 from dolfinx_neural_topo.optimize.stopping import RelativeProgress
 
 WINDOW = 10
@@ -103,13 +105,50 @@ def promote(levels: Levels, before: Found, promotion: Round, display: Display) -
     Note: Collective.
     """
     assert before.arrays is not None
-    same = levels.existing(before.level) == levels.existing(promotion.level)
+    same = levels.existing(before.level) == levels.existing(promotion.level) and not before.trial
     method = Resumed(levels, before) if same else Polish()
     found = _mma(levels, before, promotion, method, levels.order.local(before.arrays["x"]), display)
     if same and before.objective < found.objective:
         arrays = None if found.arrays is None else found.arrays | {"x": before.arrays["x"]}
         return replace(found, objective=before.objective, volume=before.volume, arrays=arrays)
     return found
+
+
+def compare(levels: Levels, before: Found, promotion: Round, display: Display) -> Found:
+    """Find out what a design will be worth when it is built, and leave it as it is.
+
+    Args:
+        levels: The problem.
+        before: The design, with vectors.
+        promotion: Level.
+        display: Where to show the evaluations.
+
+    Note: Collective.
+    """
+    assert before.arrays is not None
+    display.at(promotion.level)
+    design = levels.design(promotion.level)
+    rho_design = design.domain.expand(levels.order.local(before.arrays["x"]))
+    arrays = {name: array for name, array in before.arrays.items() if name == "x"}
+    try:
+        result, evaluations = trial(design, rho_design, [display.evaluation])
+    except SolverError as error:
+        stage, reason = before.stage + 1, str(error)
+        return Found(before.start, stage, promotion.level, reason=reason, arrays=arrays, trial=True)
+    return Found(
+        before.start,
+        before.stage + 1,
+        promotion.level,
+        objective=result.objective,
+        volume=result.volume,
+        evaluations=evaluations,
+        equivalent_evaluations=evaluations * levels.weight(promotion.level),
+        solves=result.solves,
+        seconds=result.seconds["total"],
+        reason=result.reason,
+        arrays=arrays,
+        trial=True,
+    )
 
 
 def _mma(levels: Levels, before: Found, promotion: Round, method: MMA, x: Array, display: Display) -> Found:

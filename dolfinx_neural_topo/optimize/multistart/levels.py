@@ -24,7 +24,6 @@ from dolfinx_neural_topo.density.domain import bounding_box, canonical_index
 from dolfinx_neural_topo.density.multi import require_one_density
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.errors.kinds import shown
-from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
 from dolfinx_neural_topo.physics import simp_penalty
 from dolfinx_neural_topo.physics.algebra import density_space, problems_of
@@ -276,23 +275,3 @@ def _make(problem: Problem, mesh: Any) -> tuple[Any, list[Any]]:
 def _destroy(things: Iterable[Any]) -> None:
     for thing in things:
         thing.destroy()
-
-
-class StartingAt:
-    """Variables that start elsewhere; in all else the variables themselves.
-
-    Args:
-        variables: A design or the weights of a network.
-        x: Start.
-    """
-
-    def __init__(self, variables: Any, x: Array):
-        self._variables = variables
-        self._x = x
-
-    def initial(self) -> Array:
-        """Return the start, a copy."""
-        return np.array(self._x)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._variables, name)

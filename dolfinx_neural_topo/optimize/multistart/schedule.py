@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from dolfinx_neural_topo.errors import InputError, checked
+from dolfinx_neural_topo.optimize.buildable.sharpen import TRIAL_EVALUATIONS
 
 RAMP = ((0, 1 / 2), (10, 2 / 3), (20, 5 / 6), (30, 1.0))
 """Penalty of a start relative to the problem's own, from these evaluations on: 1.5, 2, 2.5, 3."""
@@ -46,6 +47,7 @@ class Round:
             early stop.
         repair: If positive, the start's own parameters go on instead (a network's weights by L-BFGS), and so
             many evaluations of MMA follow as after a start.
+        trial: Designs stay as they are, but are compared by a trial of the last stage from now on.
     """
 
     keep: int
@@ -53,6 +55,7 @@ class Round:
     evaluations: int
     tolerance: float | None = None
     repair: int = 0
+    trial: bool = False
 
 
 @checked
@@ -115,9 +118,16 @@ class Schedule:
             rounds.append(replace(each, keep=most))
         return Schedule(starts, self.repair_level, (*rounds, self.rounds[-1]))
 
-    def unfinished(self) -> Schedule:
-        """Return a schedule with a short last round, for designs that a last stage goes on with."""
-        return replace(self, rounds=(*self.rounds[:-1], replace(self.rounds[-1], evaluations=UNFINISHED)))
+    def for_last_stage(self) -> Schedule:
+        """Return a schedule for designs that a last stage goes on with.
+
+        In place of the rounds on the full mesh, which compare grey designs, a trial of that stage on the next
+        coarser one tells which design is best once it is built; and the last round is short.
+        """
+        before = tuple(each for each in self.rounds[:-1] if each.level > 0)
+        keep = before[-1].keep if before else self.num_starts
+        compare = (Round(keep, level=1, evaluations=TRIAL_EVALUATIONS, trial=True),) if keep > 1 else ()
+        return replace(self, rounds=(*before, *compare, replace(self.rounds[-1], evaluations=UNFINISHED)))
 
     @checked
     def fitted(self, budget: float, weight: Callable[[int], float], alternatives: int = 1) -> Schedule:

@@ -12,7 +12,7 @@ from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.optimize.lbfgs import LBFGS
 from dolfinx_neural_topo.optimize.method import Method, Variables
 from dolfinx_neural_topo.optimize.mma import MMA
-from dolfinx_neural_topo.optimize.multistart.levels import StartingAt
+from dolfinx_neural_topo.optimize.starting_at import StartingAt
 
 if TYPE_CHECKING:
     from dolfinx_neural_topo.optimize.multistart.schedule import Starts
