@@ -70,6 +70,7 @@ def _multistart(problem: Problem, design: Design, checkpoint: Path, progress: bo
             meshes=None if mesh.box else lambda comm: regions(problem, comm),
             budget=method.evaluations,
             seed=method.seed,
+            last_stage=problem.buildable is not None,
             checkpoint=checkpoint,
             progress=progress,
         )

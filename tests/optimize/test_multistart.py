@@ -1,6 +1,7 @@
 import dataclasses
 import errno
 import os
+from functools import partial
 
 import dolfinx
 import numpy as np
@@ -12,12 +13,14 @@ from dolfinx_neural_topo.density import ConeFilter, Design, DesignDomain
 from dolfinx_neural_topo.density.cut import cut
 from dolfinx_neural_topo.errors import CheckpointError, InputError, NeuralTopoError, SolverError
 from dolfinx_neural_topo.optimize import make_buildable
+from dolfinx_neural_topo.optimize.buildable.sharpen import trial
 from dolfinx_neural_topo.optimize.multistart import (
     Levels,
     Round,
     Schedule,
     Starts,
     distance,
+    jobs,
     minimize_multistart,
     preset,
     starts,
@@ -111,6 +114,47 @@ def test_every_start_and_promotion_is_recorded_with_its_cost(design):
     assert found.equivalent_evaluations == pytest.approx(5 + 3 + 8 + last[0].evaluations)
 
 
+def test_where_a_last_stage_follows_a_trial_of_it_chooses(design, levels, monkeypatch):
+    tried = []
+
+    def watched(design, rho_design, callbacks=()):
+        tried.append(trial(design, rho_design, callbacks))
+        return tried[-1]
+
+    monkeypatch.setattr(jobs, "trial", watched)
+    found = minimize_multistart(design, heated, schedule=SMALL, seed=2, last_stage=True)
+    starts_, trials, (last,) = ([each for each in found.found if each.stage == k] for k in range(3))
+    assert all(each.trial and each.level == 1 for each in trials) and len(trials) == 4
+    assert {each.start for each in trials} == {each.start for each in starts_}
+    mine = {result.objective for result, _ in tried}
+    assert {each.objective for each in trials} == set().union(*comm.allgather(mine))
+    assert last.start == min(trials, key=lambda each: each.objective).start and last.evaluations <= 10
+    assert [each.equivalent_evaluations for each in trials] == [12 / 4] * 4  # one solve an evaluation
+    assert found.equivalent_evaluations == pytest.approx(5 + 3 + 12 + last.evaluations)
+    assert found.objective == last.objective == found.history[-1]
+    again = minimize_multistart(
+        design, heated, schedule=SMALL, seed=2, last_stage=True, alternatives=2, min_distance=1e-3
+    )
+    assert last.start in [each.start for each in again.alternatives] and len(again.alternatives) == 2
+
+
+def test_a_trial_that_fails_leaves_its_start_out(design, monkeypatch):
+    calls = []
+
+    def first_fails(design, rho_design, callbacks=()):
+        calls.append(1)
+        if len(calls) == 1:
+            raise SolverError("no luck")
+        return trial(design, rho_design, callbacks)
+
+    monkeypatch.setattr(jobs, "trial", first_fails)
+    found = minimize_multistart(design, heated, schedule=SMALL, last_stage=True)
+    trials, (last,) = ([each for each in found.found if each.stage == k] for k in (1, 2))
+    failed = [each for each in trials if each.reason == "no luck"]
+    assert len(failed) == min(comm.size, 4) and all(each.objective == np.inf for each in failed)
+    assert np.isfinite(found.objective) and last.start not in [each.start for each in failed]
+
+
 def test_a_promotion_on_the_same_level_goes_on_where_it_stopped(design):
     """Two rounds of 4 and 8 evaluations are one run of MMA of 12 from the repaired start."""
     schedule = dataclasses.replace(SMALL, rounds=(Round(1, 0, 12),))
@@ -129,10 +173,11 @@ def test_a_seed_is_a_run(design):
     assert len({each.objective for each in (*one.found[:4], *other.found[:4])}) == 8
 
 
-def test_any_split_finds_the_same(design):
+@pytest.mark.parametrize("last_stage", [False, True])
+def test_any_split_finds_the_same(design, last_stage):
     alone = make_design(MPI.COMM_SELF)
-    serial = minimize_multistart(alone, heated, schedule=SMALL, seed=1)
-    split = minimize_multistart(design, heated, schedule=SMALL, seed=1)
+    serial = minimize_multistart(alone, heated, schedule=SMALL, seed=1, last_stage=last_stage)
+    split = minimize_multistart(design, heated, schedule=SMALL, seed=1, last_stage=last_stage)
     for one, two in zip(serial.found, split.found, strict=True):
         assert (one.start, one.stage, one.evaluations) == (two.start, two.stage, two.evaluations)
         assert two.objective == pytest.approx(one.objective, rel=1e-6)
@@ -238,17 +283,19 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2])
-def test_a_killed_run_goes_on_to_the_same_end(design, shared_path, stage):
+@pytest.mark.parametrize(("stage", "last_stage"), [(0, False), (1, False), (2, False), (1, True)])
+def test_a_killed_run_goes_on_to_the_same_end(design, shared_path, stage, last_stage):
+    run = partial(minimize_multistart, design, heated, schedule=SMALL, seed=4, last_stage=last_stage)
+
     def kill(found):
         if found.stage == stage:
             raise Killed
 
-    untouched = minimize_multistart(design, heated, schedule=SMALL, seed=4)
+    untouched = run()
     with pytest.raises(Killed):
-        minimize_multistart(design, heated, schedule=SMALL, seed=4, checkpoint=shared_path, callback=kill)
+        run(checkpoint=shared_path, callback=kill)
     before = design.functional.state.num_solves
-    resumed = minimize_multistart(design, heated, schedule=SMALL, seed=4, checkpoint=shared_path)
+    resumed = run(checkpoint=shared_path)
     assert resumed.objective == pytest.approx(untouched.objective, rel=ROUNDING)
     assert resumed.history == pytest.approx(untouched.history, rel=ROUNDING)
     np.testing.assert_allclose(resumed.rho, untouched.rho, atol=100 * ROUNDING)
