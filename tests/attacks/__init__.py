@@ -16,7 +16,7 @@ TOPICS = (
         "eigen",
         "transient",
     ),
-    *("networks", "bridge", "transfers", "runs", "loops", "checkpoints", "damage"),
+    *("networks", "bridge", "transfers", "runs", "loops", "cuts", "checkpoints", "damage"),
     *(
         "meshes",
         "files",

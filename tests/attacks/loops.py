@@ -11,9 +11,10 @@ import ufl
 import dolfinx_neural_topo as dnt
 from attacks.case import Topic, Wrong, close, right
 from attacks.runs import network, run
-from attacks.world import Plane, Plate, Quadratic, comm, inf, minimize, nan, rectangle
+from attacks.world import Plane, Plate, Quadratic, comm, folder, inf, minimize, nan, rectangle
 from dolfinx_neural_topo import optimize
 from dolfinx_neural_topo.optimize import minimize_multistart
+from dolfinx_neural_topo.optimize.multistart import Round, Schedule, Starts
 
 t = Topic("runs")
 
@@ -255,3 +256,20 @@ t.values(
 )
 t.values("minimize_multistart", "callback", lambda v: multistart(callback=v, budget=150), [3, "print"])
 t.values("minimize_multistart", "checkpoint", lambda v: multistart(checkpoint=v), [3, "", "/proc/nope/x"])
+
+
+def of_another(**change):
+    """Files of a run of multi-start belong to its problem."""
+    path = folder() / "run"
+    for options in ({}, change):
+        multistart(Plate(rectangle(16, 8)).design(**options), schedule=SHORT, checkpoint=path)
+
+
+SHORT = Schedule(
+    starts=(Starts(1, 1, evaluations=2, repair=2),),
+    repair_level=1,
+    rounds=(Round(1, level=0, evaluations=2),),
+)
+t.accept("multi-start that goes on", lambda: of_another(), ranks=(1, 2))
+t.refuse("the files of multi-start of another radius", "belongs", lambda: of_another(radius=2.6))
+t.refuse("the files of multi-start of another volume", "belongs", lambda: of_another(volume_fraction=0.3))

@@ -75,6 +75,7 @@ for old, new, says in (
     t.refuse(f"{old!r} as {new!r}"[:90], says, lambda o=old, n=new: run(o, n))
 t.refuse("a folder", "toml", lambda: call("run", str(Path(tempfile.gettempdir()) / ".toml")))
 t.refuse("an option of tasks", "--seed", lambda: run("", "", "--seed", 3))
+t.refuse("an option of tasks that is 0", "--seed", lambda: run("", "", "--seed", 0))
 t.refuse(
     "other files on other ranks", "path|same|rank", lambda: call("run", f"{comm.rank}.toml"), ranks=(2, 3)
 )
