@@ -8,6 +8,7 @@ import numpy as np
 from dolfinx import fem
 
 from dolfinx_neural_topo._petsc import Owner
+from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.physics.field import Field
 from dolfinx_neural_topo.physics.newton import Newton
 from dolfinx_neural_topo.physics.operator import Operator
@@ -38,6 +39,7 @@ class Adjoints(Owner):
             newton: Newton's method of a nonlinear problem, whose Jacobian is renewed at the present state.
 
         Raises:
+            InputError: A right-hand side that is not finite.
             SolverError: No convergence.
 
         Note: Collective.
@@ -49,7 +51,13 @@ class Adjoints(Owner):
         for bc in self._operator.bcs:
             bc.set(b.function.x.array, None, 0.0)
         b.changed()
-        if b.vec.norm() == 0.0:
+        norm = b.vec.norm()
+        if not np.isfinite(norm):
+            raise InputError(
+                "a functional must have a derivative at the state, got NaN or infinity in dJ/du; way out: "
+                "sqrt(x + 1e-9) in place of sqrt(x)"
+            )
+        if norm == 0.0:
             lmbda.function.x.array[:] = 0.0
             return False
         if newton is not None:

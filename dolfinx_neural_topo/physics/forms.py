@@ -9,6 +9,8 @@ import ufl
 from dolfinx import fem
 from ufl.algorithms import estimate_total_polynomial_degree, expand_derivatives
 from ufl.algorithms.apply_integral_scaling import compute_integrand_scaling_factor
+from ufl.algorithms.check_arities import ArityMismatch, check_form_arity
+from ufl.algorithms.remove_complex_nodes import remove_complex_nodes
 
 from dolfinx_neural_topo._checks import check_count
 from dolfinx_neural_topo.errors import InputError
@@ -131,10 +133,15 @@ def _parse_residual(F: ufl.Form, rho: fem.Function, given: list[fem.Function]) -
     V = F.arguments()[0].ufl_function_space()
     states = _states(V, given, 1)
     trial = ufl.TrialFunction(V)
-    if state in expand_derivatives(ufl.derivative(F, state, trial)).coefficients():
+    linear = state not in expand_derivatives(ufl.derivative(F, state, trial)).coefficients()
+    if linear:
+        try:
+            a, L = ufl.system(ufl.replace(F, {state: trial}))
+        except ValueError:  # steps, such as sign(u), whose derivative is zero
+            linear = False
+    if not linear:
         F = pinned(F)
         return Equation(V, states, ufl.derivative(F, state, trial), [], F)
-    a, L = ufl.system(ufl.replace(F, {state: trial}))
     return Equation(V, states, pinned(a), [None if L.empty() else pinned(L)], None)
 
 
@@ -175,6 +182,10 @@ def pinned(form: ufl.Form) -> ufl.Form:
 
     Derivatives take it over. Estimated anew it is another one, and then what is assembled is not the
     derivative of what is assembled: by per cents where the integrand is no polynomial, as 1 / (1 + u).
+
+    Raises:
+        InputError: A form that is not linear in its test or trial function. (UFL's error is no `Exception`:
+            it passes DOLFINx's compiler on one rank, for which the others wait forever.)
     """
     parts = []
     for integral in form.integrals():
@@ -184,7 +195,7 @@ def pinned(form: ufl.Form) -> ufl.Form:
     kinds = [(p.ufl_domain(), p.integral_type(), p.subdomain_id(), str(p.metadata())) for p in parts]
     degrees: dict[Any, int] = {}
     for kind, part in zip(kinds, parts, strict=True):  # FFCx adds integrals of a kind before it estimates
-        degrees[kind] = max(degrees.get(kind, 0), _estimated_degree(part))
+        degrees[kind] = max(degrees.get(kind, 0), _estimated_degree(part, form))
     return ufl.Form(
         [
             part.reconstruct(metadata={"quadrature_degree": degrees[kind], **part.metadata()})
@@ -193,8 +204,15 @@ def pinned(form: ufl.Form) -> ufl.Form:
     )
 
 
-def _estimated_degree(integral: ufl.Integral) -> int:
-    form = expand_derivatives(ufl.Form([integral]))
+def _estimated_degree(integral: ufl.Integral, of: ufl.Form) -> int:
+    form = remove_complex_nodes(expand_derivatives(ufl.Form([integral])))
+    try:
+        check_form_arity(form, of.arguments())
+    except ArityMismatch as error:
+        raise InputError(
+            f"a form must be linear in its test and trial function, in each of its terms, got one that is "
+            f"not ({error!s:.200}); way out: a residual F in a fem.Function u for what is nonlinear"
+        ) from error
     degrees = [estimate_total_polynomial_degree(part.integrand()) for part in form.integrals()]
     return max(degrees, default=0) + compute_integrand_scaling_factor(integral)[1]
 

@@ -106,6 +106,29 @@ def test_forms_of_wrong_rank(parts):
         parts.state(u=[fem.Function(parts.V), fem.Function(parts.V)])
 
 
+@pytest.mark.ranks
+def test_forms_that_are_not_linear_in_their_arguments(parts):
+    """UFL's error for them is no Exception: on several ranks DOLFINx's compiler waited forever."""
+    rho, a, L = parts.rho, parts.a, parts.L
+    u, v = ufl.TrialFunction(parts.V), ufl.TestFunction(parts.V)
+    for wrong in ((rho * ufl.sqrt(u) * v * ufl.dx, L), (a + L, L), (a, v**2 * ufl.dx)):
+        with pytest.raises(InputError, match="must be linear in its test and trial function"):
+            parts.state(wrong)
+    parts.state((a + rho * (ufl.inner(u, v) + u * v) * ufl.dx, L)).destroy()
+
+
+@pytest.mark.ranks
+def test_a_step_in_the_state_is_nonlinear(parts):
+    u, v = fem.Function(parts.V), ufl.TestFunction(parts.V)
+    F = ufl.action(parts.a, u) + (0.01 * ufl.sign(u) - 1.0) * v * ufl.dx
+    with parts.state(F, u=u) as state:
+        assert not state.equation.linear
+        assert (taylor_test(ReducedFunctional(u * ufl.dx, state), step=2e-3) > 1.9).all()
+        root = ReducedFunctional(ufl.sqrt(u) * ufl.ds, state)  # u = 0 where it is held
+        with pytest.raises(InputError, match="a functional must have a derivative at the state"):
+            root.value_and_gradient()
+
+
 def test_conditions_on_another_space(parts):
     other = problems.fix(fem.functionspace(parts.domain, ("Lagrange", 2)), problems.left)
     with pytest.raises(InputError, match=r"bcs\[0\] must constrain"):
