@@ -122,7 +122,7 @@ class Compliance(Functional, Owner):
 
     Args:
         state: Linear state problem.
-        weights: Weight of each load case, 1 by default.
+        weights: Weight of each load case, 1 by default. They may change between evaluations.
         name: Name in reports.
 
     Raises:
@@ -160,6 +160,7 @@ class Compliance(Functional, Owner):
             )
         if state.equation.b is not None:
             raise InputError("Compliance needs loads, got an eigenvalue problem; way out: Eigenvalue")
+        self._constants = [fem.Constant(state.mesh, weight) for weight in self.weights]
         self.problems = state.chain
         if len(state.chain) == 1:  # elsewhere the matrix may need states that are still to come
             self._check()
@@ -201,11 +202,13 @@ class Compliance(Functional, Owner):
         value = self.value(rho)
         if self._gradient is None:
             self._gradient = self.own(self._prepare())
+        for constant, weight in zip(self._constants, self.weights, strict=True):
+            constant.value = weight
         return value, self._gradient.assemble()
 
     def _prepare(self) -> Gradient:
         equation = self.state.equation
-        cases = list(zip(map(float, self.weights), equation.states, equation.loads, strict=True))
+        cases = list(zip(self._constants, equation.states, equation.loads, strict=True))
         energy = sum(-weight * ufl.action(ufl.action(equation.a, u), u) for weight, u, _ in cases)
         loads = [2.0 * weight * ufl.action(L, u) for weight, u, L in cases if L is not None]
         return Gradient([energy, *loads], self.problems, stationary=self.state)

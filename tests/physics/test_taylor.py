@@ -85,6 +85,15 @@ def test_the_gradient_is_that_of_the_quadrature(name, nonlinear):
 
 
 @pytest.mark.ranks
+def test_weights_of_load_cases_may_change():
+    with problems.two_loads() as problem:
+        compliance = problem.functional
+        assert (taylor_test(compliance, step=5e-3) > 1.9).all()
+        compliance.weights[:] = 0.2, 3.0
+        assert (taylor_test(compliance, step=5e-3) > 1.9).all()
+
+
+@pytest.mark.ranks
 def test_equation_and_loads_may_have_tags_of_their_own():
     domain = problems.box()
     V, rho = fem.functionspace(domain, ("Lagrange", 1)), problems.density(domain)
