@@ -108,8 +108,9 @@ class AugmentedLagrangian(Method):
             self._scale = abs(float(evaluation.value)) or 1.0
             self.multipliers = np.zeros(len(g))
         self._done += 1
-        merit = evaluation
-        if evaluation.gradient is not None:
+        if evaluation.gradient is None:  # it failed; the inner method knows no constraints
+            merit = dataclasses.replace(evaluation, constraints=np.empty(0))
+        else:
             merit = self._merit(evaluation, g)
             if merit.value < self._lowest:
                 self._lowest, self._latest = merit.value, g

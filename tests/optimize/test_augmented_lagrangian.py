@@ -6,7 +6,7 @@ from analytic import Valley, split
 from mpi4py import MPI
 
 from dolfinx_neural_topo.density.design import Evaluation
-from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.errors import InputError, SolverError
 from dolfinx_neural_topo.optimize import LBFGS, MMA, OC, Adam, AugmentedLagrangian, SciPyLBFGSB, minimize
 
 comm = MPI.COMM_WORLD
@@ -54,6 +54,23 @@ def test_finds_the_optimum_and_the_multipliers(on):
     shift = problem.target[1] - problem.optimum()[1]
     known = np.array([shift, 0.05 * (problem.target[0] - 0.05 - shift), 0.0]) / scale
     np.testing.assert_allclose(lagrangian.multipliers, known, atol=2e-3 * known[0])
+
+
+@pytest.mark.parametrize("method", [LBFGS, Adam])
+def test_a_failed_evaluation_makes_the_method_step_back(method):
+    """It was handed on with its constraints, which the method refused."""
+    problem = Projection()
+    exact, count = problem.evaluate, iter(range(100))
+
+    def evaluate(x, gradient=True):
+        if next(count) in (3, 4):
+            raise SolverError("no convergence")
+        return exact(x, gradient)
+
+    problem.evaluate = evaluate
+    result = minimize(problem, AugmentedLagrangian(method()), evaluations=12)
+    assert np.isinf(result.history.objective).tolist() == [k in (3, 4) for k in range(12)]
+    assert result.last.number == 12
 
 
 def test_any_unconstrained_method_will_do():
