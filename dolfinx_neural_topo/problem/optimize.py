@@ -57,9 +57,8 @@ def _multistart(problem: Problem, design: Design, checkpoint: Path, progress: bo
         except InputError as error:
             if mesh.box:
                 raise InputError(
-                    f"{error}; multi-start also halves the numbers of cells, up to three times while "
-                    "they are even; way out: numbers of cells that keep this a vertex, or a "
-                    "group in place of a point"
+                    f"{error}; multi-start also halves the numbers of cells, up to three times; way out: "
+                    "numbers that keep this a vertex, or a group in place of a point"
                 ) from error
             raise InputError(f"meshes: one does not suit the problem: {error}") from error
 
