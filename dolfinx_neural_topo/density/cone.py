@@ -60,7 +60,7 @@ class ConeFilter:
                 "the mesh's own units: use 1.5 to 3 widths of a cell"
             )
         self.domain = domain
-        self.radius = radius
+        self._radius = radius
         positions, owners, cells = _images_near(domain, self.radius)
         weights, used = _weights(domain, self.radius, positions)
         self._halo, columns = _halo(domain, owners, cells, used)
@@ -73,6 +73,11 @@ class ConeFilter:
         self._row_sums = self._matrix @ np.ones(shape[1])
         self._row_sums[self._passive] = 1.0
         self._refuse_identity()
+
+    @property
+    def radius(self) -> float:
+        """Radius in units of the mesh. It stays: another one needs another filter."""
+        return self._radius
 
     @collective
     def on(self, domain: DesignDomain) -> ConeFilter:

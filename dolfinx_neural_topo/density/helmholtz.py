@@ -82,7 +82,7 @@ class HelmholtzFilter(Owner):
     ):
         super().__init__()
         self.domain = domain
-        self.radius = check_number("radius", radius, "(0, inf)")
+        self._radius = check_number("radius", radius, "(0, inf)")
         extent = float(np.ptp(domain.bounding_box(), axis=0).max())
         if self.radius > LARGEST_RADIUS * extent:
             raise InputError(
@@ -97,6 +97,11 @@ class HelmholtzFilter(Owner):
         self._solution, self._work = (self.own(self._load.duplicate()) for _ in range(2))
         self._ksp = self._solver(space, self._options)
         self.void_beyond = void_beyond
+
+    @property
+    def radius(self) -> float:
+        """Radius in units of the mesh. It stays: another one needs another filter."""
+        return self._radius
 
     @collective
     def on(self, domain: DesignDomain) -> HelmholtzFilter:

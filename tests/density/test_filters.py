@@ -168,6 +168,15 @@ def test_radius_must_be_positive(stage, radius):
         stage(make_domain(rectangle(comm)), radius)
 
 
+@pytest.mark.parametrize("stage", [ConeFilter, HelmholtzFilter])
+def test_a_radius_stays(stage):
+    """An assignment changed nothing, in silence."""
+    made = stage(make_domain(rectangle(comm)), 2.0)
+    with pytest.raises(AttributeError, match="radius"):
+        made.radius = 3.0
+    assert made.radius == 2.0
+
+
 def test_helmholtz_that_does_not_converge():
     domain = make_domain(rectangle(comm))
     options = {"ksp_type": "cg", "ksp_max_it": 1, "pc_type": "none", "ksp_rtol": 1e-13}
