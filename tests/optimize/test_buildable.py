@@ -193,6 +193,22 @@ def test_cells_that_hold_loads_do_not_pay_for_those_of_another_load():
     design.functional.state.destroy()
 
 
+@pytest.mark.ranks
+def test_islands_without_end_do_not_stay():
+    """There are more of them, denser than all that is beside the beam, than repair has rounds."""
+    design = bracket(comm, 96, 24, volume_fraction=0.26)
+    domain, (x, y) = design.domain, design.domain.midpoints[:, :2].T
+    beam = np.abs(y - 6.0) < 3.0  # 576 of the 599 cells that are allowed
+    island = (np.floor(x) % 2 == 0) & (np.floor(y) % 2 == 0) & (y > 10.0)
+    density = np.where(beam, 1.0, np.where(island, 0.5 + 1e-3 * x, 0.1 - 1e-3 * np.abs(y - 6.0)))
+    attachment = Attachments([design.functional.state])
+    rho = mend(domain, cut(domain, density), density, attachment, worth=density, width=2.0)
+    labels, count = pieces(domain, rho > 0.5)
+    assert count == 1 and attachment.carries(labels == 0)
+    assert comm.allreduce(rho.sum()) == 599
+    design.functional.state.destroy()
+
+
 def test_a_volume_too_small_is_said():
     design = bracket(comm, volume_fraction=0.04)
     built = make_buildable(design, design.domain.expand(design.initial()), evaluations=8)

@@ -18,6 +18,7 @@ from dolfinx_neural_topo.physics.attachment import Attachments
 Bools = NDArray[np.bool_]
 
 _ROUNDS = 12  # of repair; each changes a few cells, and what takes their place may need repair again
+_FREE_ROUNDS = 6  # after these it may only be cells beside the largest piece
 _SOLID = 0.5
 
 
@@ -35,7 +36,9 @@ def mend(
 
     Loose material that carries no load is dropped, loaded nodes in void get their cells, and a piece that
     carries a load of its own (or passive solid cells) is joined to the largest one by a bar on the straight
-    line between the two. Cells at the surface pay for what is added, those of least worth first.
+    line between the two. Cells at the surface pay for what is added, those of least worth first. What takes
+    the place of dropped material may be loose again; after some rounds only cells beside the largest piece
+    may.
 
     Args:
         domain: Design domain.
@@ -54,7 +57,7 @@ def mend(
     first = attachments.holding(rho > _SOLID) & domain.design
     never = np.zeros_like(first)
     order = _by_worth(domain, attachments, rho, density, worth)
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
         labels, count = pieces(domain, rho > _SOLID)
         main = _largest(domain, labels, count)
         add, drop = _changes(domain, attachments, labels, count, main, width)
@@ -64,7 +67,10 @@ def mend(
             break
         first |= add
         never = (never | drop) & ~first
-        rho = cut(domain, order, first=first, never=never, **limits)
+        closed = never
+        if number >= _FREE_ROUNDS:  # there may be no end of small islands
+            closed = never | ((labels < 0) & ~attachments.beside(labels == main) & ~first)
+        rho = cut(domain, order, first=first, never=closed, **limits)
     return rho
 
 
