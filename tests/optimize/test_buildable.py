@@ -209,6 +209,24 @@ def test_islands_without_end_do_not_stay():
     design.functional.state.destroy()
 
 
+@pytest.mark.ranks
+def test_a_piece_at_a_load_that_the_largest_one_holds_too_is_dropped():
+    """It touches the largest piece by the loaded corner alone, and stayed."""
+    design = bracket(comm, loads=((12.0, 6.0),), volume_fraction=0.2)
+    domain, (x, y) = design.domain, design.domain.midpoints[:, :2].T
+    beam = (x < 12.0) & (y > 2.0) & (y < 6.0)  # 48 of the 57 cells that are allowed
+    island = (x > 12.0) & (x < 14.0) & (y > 6.0) & (y < 8.0)
+    density = np.where(beam | island, 1.0, 0.1 - 1e-3 * np.abs(y - 4.0) - 1e-4 * x)
+    attachment = Attachments([design.functional.state])
+    before = cut(domain, density)
+    assert pieces(domain, before > 0.5)[1] == 2
+    rho = mend(domain, before, density, attachment, worth=density, width=1.5)
+    labels, count = pieces(domain, rho > 0.5)
+    assert count == 1 and attachment.carries(labels == 0)
+    assert comm.allreduce(rho.sum()) == 57
+    design.functional.state.destroy()
+
+
 def test_a_volume_too_small_is_said():
     design = bracket(comm, volume_fraction=0.04)
     built = make_buildable(design, design.domain.expand(design.initial()), evaluations=8)

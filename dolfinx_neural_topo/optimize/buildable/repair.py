@@ -62,9 +62,12 @@ def mend(
         main = _largest(domain, labels, count)
         add, drop = _changes(domain, attachments, labels, count, main, width)
         add &= domain.design & ~first
-        drop &= domain.design & ~never & ~first
-        if not max_replicated(domain.comm, float((add | drop).any())):
+        loose, drop = drop & domain.design, drop & domain.design & ~never & ~first
+        some, left = max_replicated(domain.comm, [float((add | drop).any()), float(loose.any())])
+        if not some and not left:
             break
+        if not some:  # a bar, or cells at a load, that the largest piece can do without
+            drop, first = loose, first & ~loose
         first |= add
         never = (never | drop) & ~first
         closed = never
