@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import dolfinx
@@ -12,11 +12,10 @@ import ufl
 from dolfinx_neural_topo._checks import check_number
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo._dolfinx import original_cells
+from dolfinx_neural_topo.density.markers import Marker, marked
 from dolfinx_neural_topo.density.symmetry import SymmetryPlane, check_planes
 from dolfinx_neural_topo.errors import InputError, agree, checked, collective
 from dolfinx_neural_topo.physics.periodic import read_axes
-
-Marker = Callable[[np.ndarray], np.ndarray] | np.ndarray | tuple[Any, Any]
 
 
 class DesignDomain:
@@ -112,8 +111,8 @@ class DesignDomain:
         self.cell_volumes = self._volumes()
         self.symmetry = check_planes(self.comm, symmetry, self.midpoints, self.mesh.geometry.x)
         self.periodic = self._read_periodic(periodic)
-        self.solid = self._marked(solid, "solid")
-        self.void = self._marked(void, "void")
+        self.solid = marked(self, solid, "solid")
+        self.void = marked(self, void, "void")
         both = np.count_nonzero(self.solid & self.void)
         agree(self.comm, f"solid and void must not overlap, {both} cells are in both" if both else None)
         self.design = ~(self.solid | self.void)
@@ -217,44 +216,6 @@ class DesignDomain:
             self.comm, f"weight must make the volume of every cell positive, {bad} are not" if bad else None
         )
         return volumes
-
-    def _marked(self, marker: Marker | None, name: str) -> np.ndarray:
-        """Turn any marker into bools on owned cells."""
-        if marker is None:
-            return np.zeros(self.num_owned_cells, dtype=bool)
-        if isinstance(marker, tuple):
-            if len(marker) != 2 or not hasattr(marker[0], "indices"):
-                raise InputError(f"{name} must be (cell tags, number or numbers of them), got {marker!r:.80}")
-            tags, values = marker[0], np.atleast_1d(marker[1])
-            if values.dtype.kind not in "iu":
-                raise InputError(f"{name} must name tags by whole numbers, got {marker[1]!r}")
-            dim = self.mesh.topology.dim
-            topology = self.mesh.topology
-            if tags.topology not in (topology, getattr(topology, "_cpp_object", None)):
-                raise InputError(f"{name} needs cell tags of the domain's mesh, got those of another mesh")
-            if tags.dim != dim:
-                raise InputError(
-                    f"{name} needs cell tags (dimension {dim}), got tags of dimension {tags.dim}"
-                )
-            cells = tags.indices[np.isin(tags.values, values)]
-            if self.comm.allreduce(len(cells)) == 0:
-                raise InputError(f"{name} must name tags that cells have, got {values.tolist()}")
-            marked = np.zeros(self.num_owned_cells, dtype=bool)
-            marked[self.cell_dofs[cells[cells < self.num_owned_cells]]] = True
-            return marked
-        try:
-            given = np.asarray(marker(self.midpoints.T) if callable(marker) else marker)
-        except Exception as error:  # of the user's function
-            raise InputError(f"{name}: the function raised {type(error).__name__}: {error}") from error
-        right = given.shape == (self.num_owned_cells,) and given.dtype == bool
-        agree(
-            self.comm,
-            None
-            if right
-            else f"{name} must give one bool per owned cell, shape ({self.num_owned_cells},), "
-            f"got shape {given.shape} of {given.dtype}",
-        )
-        return given.copy()
 
     def _read_periodic(self, periodic: bool | Sequence[int]) -> tuple[int, ...]:
         axes = read_axes(periodic, self.mesh.geometry.dim)

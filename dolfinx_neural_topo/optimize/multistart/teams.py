@@ -167,7 +167,7 @@ class Teams:
 
     def _require_same(self, found: Iterable[Found]) -> None:
         """Evaluate the first design that was read: what defines the problem shows in its numbers."""
-        first = next((each for each in found if math.isfinite(each.objective)), None)
+        first = next((each for each in found if math.isfinite(each.objective) and not each.trial), None)
         if self._known or first is None:
             return
         self._known, levels = True, self._problems[1]
