@@ -144,7 +144,7 @@ class CellGrid:
         except InputError:
             return None
 
-    @collective
+    @collective(free=("comm",))
     def coarsened(self, factor: int, comm: MPI.Comm | None = None) -> dolfinx.mesh.Mesh | None:
         """Create the grid with cells `factor` times as wide, as `create_rectangle` and `create_box` make it.
 

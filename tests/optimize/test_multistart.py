@@ -173,6 +173,7 @@ def test_a_seed_is_a_run(design):
     assert len({each.objective for each in (*one.found[:4], *other.found[:4])}) == 8
 
 
+@pytest.mark.ranks
 @pytest.mark.parametrize("last_stage", [False, True])
 def test_any_split_finds_the_same(design, last_stage):
     alone = make_design(MPI.COMM_SELF)
