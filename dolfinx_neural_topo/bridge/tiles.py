@@ -105,11 +105,17 @@ class RankTiles(Tiles):
     def _deliver(
         self, source: np.ndarray, sends: Messages, receives: Messages, target: np.ndarray
     ) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
-        """Send parts of `source`; yield what has come, and where it belongs in `target`, rank by rank."""
-        outgoing = {q: np.ascontiguousarray(source[where]) for q, where in sends}
-        incoming = {q: np.empty_like(target[where], order="C") for q, where in receives}
+        """Copy what stays on this rank, send the rest; yield what has come, and its place in `target`.
+
+        What stays is nearly all of an image: it is copied once.
+        """
+        to, here = dict(sends), dict(receives)
+        if self.comm.rank in to:
+            target[here.pop(self.comm.rank)] = source[to.pop(self.comm.rank)]
+        outgoing = {q: np.ascontiguousarray(source[where]) for q, where in to.items()}
+        incoming = {q: np.empty_like(target[where], order="C") for q, where in here.items()}
         deliver(self.comm, outgoing, incoming)
-        return ((where, incoming[q]) for q, where in receives)
+        return ((where, incoming[q]) for q, where in here.items())
 
     def _make_plan(
         self, size: tuple[int, ...], windows: Windows

@@ -85,15 +85,25 @@ class _Exchange(torch.autograd.Function):
 
 
 class _Normalize(torch.autograd.Function):
-    """Normalization over all tiles; keeps its result and the scale."""
+    """Normalization over all tiles: of this tile alone, then moved and scaled by what all moments say.
+
+    Keeps its result and the scale.
+    """
 
     @staticmethod
     def forward(ctx, x, count, tiles):
-        (total,) = tiles.total([x.sum(dtype=torch.float64).item()])
-        y = x - total / count
-        (squares,) = tiles.total([y.square().sum(dtype=torch.float64).item()])
-        scale = (squares / count + EPSILON) ** -0.5
-        y.mul_(scale)
+        last = x.movedim(1, -1)
+        flat = last.reshape(-1)
+        mean = variance = 0.0
+        if len(flat):
+            flat, *moments = torch.native_layer_norm(flat, flat.shape, None, None, EPSILON)
+            mean, inverse = (float(moment) for moment in moments)
+            variance = inverse**-2 - EPSILON
+        sums = [len(flat) * mean, len(flat) * (variance + mean**2)]
+        whole_mean, square = (value / count for value in tiles.total(sums))
+        scale = (square - whole_mean**2 + EPSILON) ** -0.5
+        flat = flat.mul(scale * (variance + EPSILON) ** 0.5).add_((mean - whole_mean) * scale)
+        y = flat.view(last.shape).movedim(-1, 1)
         ctx.save_for_backward(y)
         ctx.arguments = (count, scale, tiles)
         return y
@@ -103,6 +113,8 @@ class _Normalize(torch.autograd.Function):
     def backward(ctx, gradient):
         (y,) = ctx.saved_tensors
         count, scale, tiles = ctx.arguments
-        sums = [gradient.sum(dtype=torch.float64).item(), (gradient * y).sum(dtype=torch.float64).item()]
+        gradient, normal = (each.movedim(1, -1).reshape(-1) for each in (gradient, y))
+        sums = [float(gradient.sum()), float(gradient @ normal)]
         mean, slope = (value / count for value in tiles.total(sums))
-        return (gradient - mean).sub_(y, alpha=slope).mul_(scale), None, None
+        gradient = torch.sub(gradient, normal, alpha=slope).sub_(mean).mul_(scale)
+        return gradient.view(y.movedim(1, -1).shape).movedim(-1, 1), None, None

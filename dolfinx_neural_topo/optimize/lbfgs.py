@@ -83,14 +83,15 @@ class _Curvature:
         """
         m, slot = self.memory, self.count % self.memory
         s, y, filled = 2 * slot + 1, 2 * slot + 2, 2 * min(self.count + 1, m) + 1
-        products = np.zeros((2 * m + 1, 2))
+        products = np.zeros((2, 2 * m + 1))
         for block in _blocks(len(x)):
             vectors = self.vectors[:filled, block]
             np.subtract(x[block], base[block], out=vectors[s])
             np.subtract(gradient[block], vectors[0], out=vectors[y])
             vectors[0] = gradient[block]
-            products[:filled] += vectors @ vectors[: y + 1 : y].T  # rows 0 and y: the new g and y
-        self.gradient_products, with_y = sum_replicated(self.comm, products.T)
+            products[0, :filled] += vectors @ vectors[0]  # two products with a vector: one with both
+            products[1, :filled] += vectors @ vectors[y]  # packs all of `vectors` first, at half the speed
+        self.gradient_products, with_y = sum_replicated(self.comm, products)
         if store:
             self.products[:m, slot], self.products[m:, slot] = with_y[1::2], with_y[2::2]
             self.products[m + slot] = with_y[2::2]  # y_i . y_j is symmetric
