@@ -7,7 +7,7 @@ import numbers
 import os
 import platform
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from mpi4py import MPI
@@ -22,6 +22,25 @@ _IN_WORDS = {
     "(0, inf]": "be positive",
     "[0, inf)": "be zero or positive, and finite",
 }
+
+
+class SetOnce:
+    """Refuses to exchange a public attribute: what was made from its first value would not follow.
+
+    Attributes:
+        changing: Names that this does not hold for.
+    """
+
+    changing: ClassVar[frozenset[str]] = frozenset()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in vars(self) and not name.startswith("_") and name not in self.changing:
+            kind = type(self).__name__
+            raise InputError(
+                f"{name} of a {kind} cannot be exchanged, what was made from it would not follow; "
+                f"way out: a new {kind}"
+            )
+        super().__setattr__(name, value)
 
 
 def check_number(name: str, value: Any, interval: str = "(-inf, inf)") -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from mpi4py import MPI
 
-from dolfinx_neural_topo._checks import finite_array
+from dolfinx_neural_topo._checks import SetOnce, finite_array
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.bridge.objective import TopologyObjective
 from dolfinx_neural_topo.bridge.transfer import Transfer, default_transfer
@@ -26,7 +26,7 @@ def _weights(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
     )
 
 
-class NeuralDesign:
+class NeuralDesign(SetOnce):
     """A design whose density comes from a network: x are its trainable weights.
 
         weights -> network -> logits -> rho_design -> rho_filtered -> rho -> functional

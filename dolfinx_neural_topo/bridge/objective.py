@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
+from dolfinx_neural_topo._checks import SetOnce
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.bridge.replication import check_replicated
 from dolfinx_neural_topo.bridge.transfer import Channels, PointTransfer, Transfer
@@ -15,7 +16,7 @@ from dolfinx_neural_topo.density import Design, Evaluation, MultiDesign
 from dolfinx_neural_topo.errors import InputError, agree, collective
 
 
-class TopologyObjective:
+class TopologyObjective(SetOnce):
     """Objective of a design as a function of a network's output, for any PyTorch loop.
 
         objective = TopologyObjective(design, PixelTransfer(grid))
@@ -58,13 +59,16 @@ class TopologyObjective:
         True
     """
 
+    changing = frozenset({"last"})
+
     @collective
     def __init__(self, design: Design | MultiDesign, transfer: Transfer | None = None):
         self.comm = design.comm
         self.design = design
-        self.transfer: Any = PointTransfer(design.domain) if transfer is None else transfer
+        chosen: Any = PointTransfer(design.domain) if transfer is None else transfer
         for channels in design.logits.shape[:-1]:
-            self.transfer = Channels(self.transfer, channels)
+            chosen = Channels(chosen, channels)
+        self.transfer = chosen
         if self.transfer.mesh is not design.domain.mesh:
             raise InputError("transfer must be made for the mesh of the design, it was made for another one")
         self.last: Evaluation | None = None

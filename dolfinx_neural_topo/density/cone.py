@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse
 from scipy.spatial import cKDTree
 
-from dolfinx_neural_topo._checks import check_number, owned_values
+from dolfinx_neural_topo._checks import SetOnce, check_number, owned_values
 from dolfinx_neural_topo._communication import Halo, exchange, max_replicated, sum_replicated
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.errors import InputError, collective
@@ -14,7 +14,7 @@ from dolfinx_neural_topo.errors import InputError, collective
 _ROWS_AT_ONCE = 50_000
 
 
-class ConeFilter:
+class ConeFilter(SetOnce):
     """Weighted mean over the neighbourhood of a cell.
 
         rho_filtered_i = sum_j w_ij rho_j / sum_j w_ij,    w_ij = max(0, radius - |x_i - x_j|)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -143,6 +144,12 @@ class Design(DensityField):
             constrain=self.constrain,
             volume="at most" if self.volume_is_a_choice else "exactly",
         )
+
+    def with_objective(self, functional: AnyFunctional) -> Design:
+        """Return a design with another objective that shares domain and stages with this one."""
+        other = copy.copy(self)
+        vars(other)["functional"] = functional
+        return other
 
     @collective(x=design_values)
     def evaluate(self, x: np.ndarray, gradient: bool = True) -> Evaluation:

@@ -9,7 +9,7 @@ import dolfinx
 import numpy as np
 import ufl
 
-from dolfinx_neural_topo._checks import check_number
+from dolfinx_neural_topo._checks import SetOnce, check_number
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo._dolfinx import original_cells
 from dolfinx_neural_topo.density.markers import Marker, marked
@@ -18,7 +18,7 @@ from dolfinx_neural_topo.errors import InputError, agree, checked, collective
 from dolfinx_neural_topo.physics.periodic import read_axes
 
 
-class DesignDomain:
+class DesignDomain(SetOnce):
     """Cells of a mesh as design variables.
 
     Every cell is a design cell, solid (density 1) or void (density 0). The volume fraction counts
@@ -121,6 +121,8 @@ class DesignDomain:
         )
         self.volume_fraction = check_number("volume_fraction", volume_fraction, "(0, 1]")
         self._check_volume_fraction()
+        for array in (self.midpoints, self.cell_volumes, self.solid, self.void, self.design):
+            array.flags.writeable = False  # what was made from them would not follow
 
     @property
     def num_copies(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo._checks import densities, owned_values, real_array
+from dolfinx_neural_topo._checks import SetOnce, densities, owned_values, real_array
 from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.density.chain import Chain, Identity, Smooth, Stage
 from dolfinx_neural_topo.density.domain import DesignDomain
@@ -22,7 +22,7 @@ def design_values(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray
     return densities(name, real_array(name, value, (count,), "one number for each owned design cell"))
 
 
-class DensityField:
+class DensityField(SetOnce):
     """A density and its stages; a `Design` is one with an objective, a `MultiDesign` has several.
 
         rho_design -> filter -> manufacturing -> rho_filtered -> projection -> rho

@@ -11,7 +11,7 @@ import ufl
 from dolfinx import fem
 from petsc4py import PETSc
 
-from dolfinx_neural_topo._checks import check_number, owned_values
+from dolfinx_neural_topo._checks import SetOnce, check_number, owned_values
 from dolfinx_neural_topo._petsc import Owner, Unread, check_prefix, options, reason_name, take_options
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.errors import InputError, SolverError, collective
@@ -22,7 +22,7 @@ LARGEST_RADIUS = 10.0  # relative to the extent of the domain; rounding grows wi
 ACCEPTED = 1e-9  # true residual relative to the load: filter and transpose are exact to far below 1e-5
 
 
-class HelmholtzFilter(Owner):
+class HelmholtzFilter(SetOnce, Owner):
     """Smooth a density by a diffusion equation on the design cells.
 
         -kappa laplace(w) + w = rho_design,    no flux through the boundary,    kappa = radius^2 / 12,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo._checks import real_array
+from dolfinx_neural_topo._checks import SetOnce, real_array
 from dolfinx_neural_topo.density.evaluation import Evaluation, check_functionals, evaluate_at, limits_at
 from dolfinx_neural_topo.density.field import DensityField
 from dolfinx_neural_topo.density.logits import Logits
@@ -31,7 +31,7 @@ def _variables(value: Any, name: str, given: Mapping[str, Any]) -> np.ndarray:
     return real_array(name, value, shape, "one number for each field and owned design cell")
 
 
-class MultiDesign:
+class MultiDesign(SetOnce):
     """A design of k fields, each with its domain, its filter and its volume, and one objective of all.
 
     The form holds one function in DG0 of shape (k,), whose components are the fields:

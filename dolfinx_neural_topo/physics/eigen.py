@@ -74,6 +74,8 @@ class EigenProblem(StateProblem):
         >>> modes.destroy()
     """
 
+    changing = StateProblem.changing | {"eigenvalues"}
+
     @collective
     def __init__(
         self,
@@ -141,7 +143,7 @@ class EigenProblem(StateProblem):
         if self._lifted:
             raise InputError("bcs of an eigenvalue problem must have the value zero, got others")
         operator.assemble()
-        assemble_matrix(self._once, self._b, self.bcs, 0.0)
+        assemble_matrix(self._once, self._b, list(self.bcs), 0.0)
         if operator.periodicity is not None:
             first = self._B is None
             self._B = operator.periodicity.reduce(self._once, self._B, 0.0)

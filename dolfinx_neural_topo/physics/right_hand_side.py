@@ -33,7 +33,7 @@ class RightHandSides(Owner):
         self,
         a: fem.Form,
         V: fem.FunctionSpace,
-        bcs: list[fem.DirichletBC],
+        bcs: Sequence[fem.DirichletBC],
         forms: Sequence[fem.Form | None],
         nodal_loads: Sequence[fem.Function | None],
     ):
@@ -63,7 +63,7 @@ class RightHandSides(Owner):
         b, form, nodal = self.fields[case], self._forms[case], self._nodal[case]
         b.assemble([] if form is None else [form], scatter=False)
         if lifted:
-            fem.apply_lifting(b.function.x.array, [self._a], [self._bcs])
+            fem.apply_lifting(b.function.x.array, [self._a], [list(self._bcs)])
         b.add_from_ghosts()
         if nodal is not None:
             b.owned[:] += nodal.x.array[: b.owned.size]

@@ -10,7 +10,7 @@ import ufl
 from dolfinx import fem
 from mpi4py import MPI
 
-from dolfinx_neural_topo._checks import check_number
+from dolfinx_neural_topo._checks import SetOnce, check_number
 from dolfinx_neural_topo._dolfinx import unknown_options
 from dolfinx_neural_topo._petsc import Owner, check_prefix, require_real
 from dolfinx_neural_topo.errors import InputError, SolverError, agree, collective
@@ -37,7 +37,7 @@ def _alive(problem: StateProblem, name: str, given: Mapping[str, Any]) -> StateP
     return problem
 
 
-class StateProblem(Owner):
+class StateProblem(SetOnce, Owner):
     """State u(rho) of a UFL equation, with one matrix, pattern and solver for all densities.
 
     A linear equation a(u_i, v; rho) = L_i(v; rho) is solved for all load cases i with one factorization, a
@@ -90,6 +90,7 @@ class StateProblem(Owner):
     """
 
     load_may_vanish = False
+    changing = frozenset({"num_solves", "num_adjoint_solves"})
 
     @collective
     def __init__(
@@ -119,8 +120,8 @@ class StateProblem(Owner):
         self.equation = parse(equation, rho, u, len(nodal))
         self.V, self.states, self.rho = self.equation.V, self.equation.states, rho
         agree(self.comm, check_conditions(self.V, rho, bcs, nodal) or self._link(bcs, nodal))
-        self.mesh, self.bcs = self.V.mesh, list(bcs)
-        self.nodal_loads = nodal or [None for _ in self.states]
+        self.mesh, self.bcs = self.V.mesh, tuple(bcs)
+        self.nodal_loads = tuple(nodal) or tuple(None for _ in self.states)
         self.num_owned_cells = rho.function_space.dofmap.index_map.size_local
         self._compiler: dict[str, Any] = {
             "form_compiler_options": form_compiler_options,

@@ -108,7 +108,7 @@ class TransientProblem(StateProblem):
 
     def _link(self, bcs: Sequence[fem.DirichletBC], nodal: Sequence[fem.Function | None]) -> str | None:
         wrong = super()._link(bcs, nodal) or chain.check_constants([self.u_old])
-        self.constants = [f for f in self.constants if f is not self.u_old]
+        self.constants[:] = [f for f in self.constants if f is not self.u_old]
         if wrong is None and len(self.chain) > 1:
             other = self.chain[0]
             wrong = (

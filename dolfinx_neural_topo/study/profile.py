@@ -187,7 +187,7 @@ def bare_reference(state: StateProblem, rho: np.ndarray, repeats: int = 5) -> tu
 
     def assemble() -> None:
         A.zeroEntries()
-        fem_petsc.assemble_matrix(A, form, state.bcs)  # type: ignore[arg-type]
+        fem_petsc.assemble_matrix(A, form, list(state.bcs))  # type: ignore[arg-type]
         A.assemble()
         A.setOption(PETSc.Mat.Option.SPD, traits.definite)
 

@@ -295,3 +295,29 @@ def test_a_functional_that_has_value_and_gradient_only():
     design = Design(Compact(domain), domain, constraints=[(Compact(domain), 50.0)])
     assert design.evaluate(design.initial()).value == pytest.approx(48.0)
     assert design.persistence.num_solves == 0 and not design.persistence.settle()
+
+
+@pytest.mark.parametrize(
+    "name", ["functional", "constraints", "domain", "filter", "manufacturing", "projection", "constrain"]
+)
+def test_parts_of_a_design_cannot_be_exchanged(name):
+    """They would act in part: what was made from them stays."""
+    design = make_design(rectangle(comm), "cone", "projected", "physical")
+    with pytest.raises(InputError, match=f"{name} of a Design cannot be exchanged.*a new Design"):
+        setattr(design, name, getattr(design, name))
+    domain = design.domain
+    with pytest.raises(InputError, match="volume_fraction of a DesignDomain cannot be exchanged"):
+        domain.volume_fraction = 0.3
+    for array in (domain.solid, domain.void, domain.cell_volumes, domain.midpoints):
+        with pytest.raises(ValueError, match="read-only"):
+            array[:] = 0
+
+
+def test_another_objective_shares_the_rest():
+    design = make_design(rectangle(comm), "cone", "projected", "physical")
+    other = design.with_objective(Polynomial(design.domain, seed=4))
+    x = design.initial()
+    one, two = design.evaluate(x), other.evaluate(x)
+    assert one.value != two.value
+    np.testing.assert_array_equal(one.rho, two.rho)
+    np.testing.assert_array_equal(one.constraints, two.constraints)

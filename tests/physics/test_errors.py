@@ -454,3 +454,13 @@ def test_nodal_loads():
         nodal_load(V, [[0.0]], [[1.0, 0.0]])
     with pytest.raises(InputError, match="finite"):
         nodal_load(V, [[0.0, 0.0]], [[np.nan, 0.0]])
+
+
+@pytest.mark.parametrize("name", ["bcs", "nodal_loads", "rho", "states", "equation"])
+def test_what_an_equation_was_made_from_cannot_be_exchanged(parts, name):
+    state = parts.state()
+    with pytest.raises(InputError, match=f"{name} of a StateProblem cannot be exchanged.*way out: a new"):
+        setattr(state, name, getattr(state, name))
+    state.solve(np.full(state.num_owned_cells, 0.5))  # counts its solves
+    assert state.num_solves == 1
+    state.destroy()

@@ -28,6 +28,8 @@ class OpenGaps(Design):
     Note: Collective.
     """
 
+    changing = frozenset({"held_volume"})  # once, below
+
     def __init__(self, functional: Any, domain: DesignDomain, **options: Any):
         super().__init__(functional, domain, **options)
         self._blueprint = self.held_volume

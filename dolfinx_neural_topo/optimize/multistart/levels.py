@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -97,10 +96,8 @@ class Levels:
             self._made += made
             penalty = _penalty(functional)
             space = density_space(functional)
-            coarser = copy.copy(design)  # shares domain, filter and volume
             pooling = PMeanPooling(design.domain, space, 1.0 if penalty is None else penalty)
-            coarser.functional = PooledFunctional(functional, pooling)
-            self._designs.append(coarser)
+            self._designs.append(design.with_objective(PooledFunctional(functional, pooling)))
             self._penalties.append(penalty)
             self._weights.append(space.dofmap.index_map.size_global / design.domain.num_global_cells)
 
