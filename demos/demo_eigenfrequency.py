@@ -129,10 +129,12 @@ maximize("gap", both, 1e-2 * (first - second), lambda omega: omega[1] - omega[0]
 
 # %%
 dnt.plotting.plot_designs(output / "eigenfrequency.png", fields, columns=2)
-mode = beams["tip mass"].u  # of the last design
+mode = both.u  # of the last design, which `both` was solved for last
 mode.name = "mode"
 last = list(fields.values())[-1]
-dnt.plotting.plot_displacement(output / "eigenfrequency_mode.png", mode, density=last, title="lowest mode")
+dnt.plotting.plot_displacement(
+    output / "eigenfrequency_mode.png", mode, density=last, level=0.3, title="gap, network: lowest mode"
+)
 dnt.io.write_paraview(output / "eigenfrequency.xdmf", *fields.values(), mode)
 
 # %% [markdown]

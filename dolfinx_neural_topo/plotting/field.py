@@ -20,6 +20,8 @@ from dolfinx_neural_topo.plotting.density import Polygons, draw
 _VTK_CELLS = {"tetrahedron": 10, "hexahedron": 12}
 _WARP = 0.1  # largest displacement in the picture, relative to the domain, where no scale is given
 
+_BAR = {"color": "black", "position_x": 0.2, "width": 0.6, "fmt": "%.3g"}  # inside the frame, labels too
+
 
 @dataclass(frozen=True)
 class _Scene:
@@ -49,8 +51,7 @@ def plot_field(
     Args:
         path: Picture file to write; its folder is made.
         field: Scalar DG0 function (von Mises stress, see `io.cell_mean`), or a continuous scalar or vector
-        function,
-            of which the length is shown.
+            function, of which the length is shown.
         density: Scalar DG0 function; cells below `level` are left out. None shows all cells.
         level: Density from which a cell is shown.
         displacement: Vector function by which the mesh is moved.
@@ -143,7 +144,7 @@ def _render(path: Path, scene: _Scene, label: str, title: str | None, view: Sequ
     grid.cell_data[label] = scene.values
     plotter: Any = pyvista.Plotter(off_screen=True, window_size=[1200, 900], lighting="light kit")
     plotter.set_background("white")
-    plotter.add_mesh(grid, scalars=label, cmap="viridis", scalar_bar_args={"color": "black"})
+    plotter.add_mesh(grid, scalars=label, cmap="viridis", scalar_bar_args=_BAR)
     if title is not None:
         plotter.add_text(title, font_size=12, color="black", position="upper_edge")
     plotter.view_vector(view, viewup=(0.0, 0.0, 1.0))
