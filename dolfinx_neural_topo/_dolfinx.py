@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import basix.ufl
 import dolfinx.fem.petsc as fem_petsc
@@ -37,6 +38,18 @@ def unknown_options(form_compiler: Iterable[str], jit: Iterable[str]) -> str | N
             if each not in known:
                 return f"{name} must be ones that fem.form knows, got {each!r}; it knows {', '.join(known)}"
     return None
+
+
+def share(functions: Iterable[Any]) -> None:
+    """Copy the owners' values of functions to the ghosts: who wrote them may have left that out.
+
+    Args:
+        functions: Functions of Python or C++, in the same order on all ranks.
+
+    Note: Collective.
+    """
+    for function in functions:
+        function.x.scatter_forward()
 
 
 def create_matrix(a: fem.Form) -> PETSc.Mat:

@@ -11,7 +11,7 @@ import ufl
 
 from dolfinx_neural_topo._checks import SetOnce, check_number
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
-from dolfinx_neural_topo._dolfinx import original_cells
+from dolfinx_neural_topo._dolfinx import original_cells, share
 from dolfinx_neural_topo.density.markers import Marker, marked
 from dolfinx_neural_topo.density.symmetry import SymmetryPlane, check_planes
 from dolfinx_neural_topo.errors import InputError, agree, checked, collective
@@ -208,8 +208,9 @@ class DesignDomain(SetOnce):
         return self._integrals(1) ** (1.0 / self.mesh.topology.dim)
 
     def _integrals(self, weight: Any) -> np.ndarray:
-        form = dolfinx.fem.form(weight * ufl.TestFunction(self.space) * ufl.dx(self.mesh))
-        return dolfinx.fem.assemble_vector(form).array[: self.num_owned_cells].copy()
+        form = weight * ufl.TestFunction(self.space) * ufl.dx(self.mesh)
+        share(form.coefficients())
+        return dolfinx.fem.assemble_vector(dolfinx.fem.form(form)).array[: self.num_owned_cells].copy()
 
     def _volumes(self) -> np.ndarray:
         volumes = self._integrals(1 if self.weight is None else self.weight)

@@ -7,7 +7,7 @@ import ufl
 from dolfinx import fem
 from dolfinx.mesh import Mesh
 
-from dolfinx_neural_topo._dolfinx import owned_cells
+from dolfinx_neural_topo._dolfinx import owned_cells, share
 from dolfinx_neural_topo.errors import InputError, agree, collective
 
 
@@ -69,7 +69,9 @@ def cell_mean(
     space = fem.functionspace(mesh, ("DG", 0))
     test = ufl.TestFunction(space)
     dx = ufl.dx(mesh, metadata={"quadrature_degree": quadrature_degree})
-    integral = fem.assemble_vector(fem.form(expression * test * dx))
+    form = expression * test * dx
+    share(form.coefficients())
+    integral = fem.assemble_vector(fem.form(form))
     volume = fem.assemble_vector(fem.form(test * dx))
     mean = fem.Function(space, name=name)
     mean.x.array[:] = integral.array / np.where(

@@ -57,6 +57,12 @@ def feeders(forms: Iterable[ufl.Form | None], own: Iterable[fem.Function] = ()) 
     return tuple(dict.fromkeys(problem for f in held if (problem := problem_of(f)) is not None))
 
 
+def given(forms: Iterable[ufl.Form], rho: fem.Function) -> list[fem.Function]:
+    """Return the coefficients of forms beside the density that nobody solves for, in UFL's order."""
+    held = dict.fromkeys(f for form in forms for f in form.coefficients())
+    return [f for f in held if f is not rho and problem_of(f) is None]
+
+
 def in_order(problems: Iterable[StateProblem]) -> tuple[StateProblem, ...]:
     """Return problems and all that feed them, each once, after those that feed it."""
     return tuple(dict.fromkeys(link for problem in problems for link in problem.chain))

@@ -10,10 +10,11 @@ from dolfinx import fem
 
 from dolfinx_neural_topo._checks import check_number
 from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo._dolfinx import share
 from dolfinx_neural_topo._petsc import Owner
 from dolfinx_neural_topo.errors import InputError, agree, collective
 from dolfinx_neural_topo.physics.algebra import Functional
-from dolfinx_neural_topo.physics.chain import check_densities, feeders, in_order, whole
+from dolfinx_neural_topo.physics.chain import check_densities, feeders, given, in_order, whole
 from dolfinx_neural_topo.physics.forms import pinned
 from dolfinx_neural_topo.physics.gradient import Gradient
 from dolfinx_neural_topo.physics.state import StateProblem
@@ -68,6 +69,7 @@ class ReducedFunctional(Functional, Owner):
         self.problems = in_order(holders or [state])
         agree(self.comm, check_densities("J", state.rho, self.problems))
         self._J = state.compile(J)
+        self._given = given([J], state.rho)
         self._gradient: Gradient | None = None
 
     def _integral(self, rho: np.ndarray | None) -> float:
@@ -79,6 +81,7 @@ class ReducedFunctional(Functional, Owner):
                 )
         for problem in self.problems:
             problem.solve(rho)
+        share(self._given)
         integral = float(sum_replicated(self.comm, fem.assemble_scalar(self._J)))
         if self.power != 1.0 and not integral > 0.0:
             raise InputError(f"J must be positive where power is not 1, got {integral:.3g} for '{self.name}'")

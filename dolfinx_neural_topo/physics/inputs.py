@@ -12,7 +12,7 @@ from dolfinx import fem
 from mpi4py import MPI
 
 from dolfinx_neural_topo._checks import not_densities
-from dolfinx_neural_topo._dolfinx import owned_cells
+from dolfinx_neural_topo._dolfinx import owned_cells, share
 from dolfinx_neural_topo.errors import agree, same
 from dolfinx_neural_topo.physics.chain import Copies
 from dolfinx_neural_topo.physics.forms import Equation
@@ -79,6 +79,8 @@ class Inputs:
         bcs: Dirichlet conditions.
         nodal_loads: Nodal loads of the load cases.
         constants: Those of its functions that nobody solves for.
+
+    Note: Collective.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class Inputs:
         rho: fem.Function,
         bcs: Sequence[fem.DirichletBC],
         nodal_loads: Sequence[fem.Function | None],
-        constants: Iterable[fem.Function],
+        constants: Sequence[fem.Function],
     ):
         self.rho, self._bcs = rho, bcs
         self.comm: MPI.Comm = rho.function_space.mesh.comm
@@ -98,6 +100,9 @@ class Inputs:
         known = [rho, *equation.states]
         forces = [partial(_array, load) for load in nodal_loads if load is not None]
         self.copies = Copies(constants)
+        held = dict.fromkeys(f for form in equation.forms for f in form.coefficients())  # in UFL's order
+        self._shared = [*(f for f in held if f in constants), *(bc.g for bc in bcs if hasattr(bc.g, "x"))]
+        share(self._shared)
         self._rho = Snapshot([lambda: self._given])
         geometry = rho.function_space.mesh.geometry
         self._mesh = Snapshot([lambda: geometry.x])
@@ -125,6 +130,7 @@ class Inputs:
         if change & (Change.SHAPE | Change.NAN):
             agree(self.comm, self._problem())
         if change & (Change.MATRIX | Change.LOAD):
+            share(self._shared)
             for constant in self._constants:
                 same(self.comm, "a fem.Constant of the equation", value=np.array(constant.value))
         if change & (Change.WRITE | Change.RHO):

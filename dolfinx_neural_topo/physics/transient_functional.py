@@ -9,11 +9,11 @@ import ufl
 from dolfinx import fem
 
 from dolfinx_neural_topo._communication import sum_replicated
-from dolfinx_neural_topo._dolfinx import owned_cells
+from dolfinx_neural_topo._dolfinx import owned_cells, share
 from dolfinx_neural_topo._petsc import Owner
 from dolfinx_neural_topo.errors import InputError, collective
 from dolfinx_neural_topo.physics.algebra import Functional
-from dolfinx_neural_topo.physics.chain import feeders
+from dolfinx_neural_topo.physics.chain import feeders, given
 from dolfinx_neural_topo.physics.field import Field
 from dolfinx_neural_topo.physics.forms import pinned
 from dolfinx_neural_topo.physics.gradient import Sensitivity, derivatives
@@ -78,6 +78,7 @@ class TransientFunctional(Functional, Owner):
         self.problems = problem.chain
         self._J_ufl = J = pinned(J)
         self._J = problem.compile(J)
+        self._given = given([J], problem.rho)
         self._back: _Back | None = None
 
     @collective
@@ -90,6 +91,7 @@ class TransientFunctional(Functional, Owner):
         Note: Collective.
         """
         self.state.solve(rho)
+        share(self._given)
         with closing(self.state.replay()) as steps:
             parts = [fem.assemble_scalar(self._J) for _ in steps]
         return self._sum(parts) ** self.power
@@ -113,6 +115,7 @@ class TransientFunctional(Functional, Owner):
         Note: Collective.
         """
         self.state.solve(rho)
+        share(self._given)
         self.state.check_steps_differentiable()
         if self._back is None:
             self._back = self.own(_Back(self._J_ufl, self.state))
