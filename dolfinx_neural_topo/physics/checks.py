@@ -75,5 +75,29 @@ def check_conditions(V: fem.FunctionSpace, rho: fem.Function, bcs: Any, nodal_lo
     return None
 
 
+def check_ghosts(V: fem.FunctionSpace, bcs: Sequence[fem.DirichletBC]) -> None:
+    """Refuse degrees of freedom that are fixed on one rank and free on another.
+
+    Raises:
+        InputError: There are some, on any rank.
+
+    Note: Collective.
+    """
+    marks = fem.Function(V)
+    fixed = marks.x.array
+    for bc in bcs:
+        np.add.at(fixed, bc.dof_indices()[0], 1.0)
+    here = fixed.copy()
+    marks.x.scatter_forward()
+    wrong = np.count_nonzero(here != fixed)
+    agree(
+        V.mesh.comm,
+        f"bcs must fix the same degrees of freedom on all ranks, got {wrong} that this rank does "
+        "not fix as their owner does; way out: all that fem.locate_dofs_... returns, those of ghosts too"
+        if wrong
+        else None,
+    )
+
+
 def _describe(thing: Any) -> str:
     return "a function on another space" if isinstance(thing, fem.Function) else type(thing).__name__

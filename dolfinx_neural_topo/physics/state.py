@@ -16,7 +16,7 @@ from dolfinx_neural_topo._petsc import Owner, check_prefix, require_real
 from dolfinx_neural_topo.errors import InputError, SolverError, agree, collective
 from dolfinx_neural_topo.physics import chain
 from dolfinx_neural_topo.physics.adjoints import Adjoints
-from dolfinx_neural_topo.physics.checks import check_conditions, check_density
+from dolfinx_neural_topo.physics.checks import check_conditions, check_density, check_ghosts
 from dolfinx_neural_topo.physics.field import Field
 from dolfinx_neural_topo.physics.forms import FAST, compile_form, parse
 from dolfinx_neural_topo.physics.inputs import Change, Inputs
@@ -120,6 +120,7 @@ class StateProblem(SetOnce, Owner):
         self.equation = parse(equation, rho, u, len(nodal))
         self.V, self.states, self.rho = self.equation.V, self.equation.states, rho
         agree(self.comm, check_conditions(self.V, rho, bcs, nodal) or self._link(bcs, nodal))
+        check_ghosts(self.V, bcs)
         self.mesh, self.bcs = self.V.mesh, tuple(bcs)
         self.nodal_loads = tuple(nodal) or tuple(None for _ in self.states)
         self.num_owned_cells = rho.function_space.dofmap.index_map.size_local

@@ -9,6 +9,7 @@ from mpi4py import MPI
 
 from dolfinx_neural_topo import io
 from dolfinx_neural_topo.density import DesignDomain
+from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.physics import (
     ReducedFunctional,
     StateProblem,
@@ -95,3 +96,24 @@ def test_weights_of_volumes_and_means_of_cells():
         means.append(io.cell_mean(field.f, rho.function_space.mesh).x.array)
     np.testing.assert_allclose(*volumes, rtol=1e-12)
     np.testing.assert_allclose(*means, rtol=1e-12)
+
+
+@pytest.mark.ranks
+def test_conditions_on_owned_nodes_alone_are_refused():
+    """Cells of this rank would take the ghosts of other ranks' conditions for free."""
+    rho, V, _, _, _ = parts("load", True)
+    T, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    a = simp(rho) * ufl.inner(ufl.grad(T), ufl.grad(v)) * ufl.dx
+    dofs = fem.locate_dofs_geometrical(V, lambda x: x[1] < 0.6)
+    owned = dofs[dofs < V.dofmap.index_map.size_local]
+
+    def make(at):
+        bc = fem.dirichletbc(0.0, at, V)
+        return StateProblem((a, v * ufl.dx), rho, bcs=[bc], petsc_options_prefix="owned_")
+
+    make(dofs).destroy()
+    if comm.size == 1:
+        make(owned).destroy()
+    else:
+        with pytest.raises(InputError, match=r"bcs must fix the same .* got \d+ that .*those of ghosts too"):
+            make(owned)
