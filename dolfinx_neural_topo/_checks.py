@@ -25,16 +25,12 @@ _IN_WORDS = {
 
 
 class SetOnce:
-    """Refuses to exchange a public attribute: what was made from its first value would not follow.
+    """Refuses to exchange a public attribute: what was made from its first value would not follow."""
 
-    Attributes:
-        changing: Names that this does not hold for.
-    """
-
-    changing: ClassVar[frozenset[str]] = frozenset()
+    _changing: ClassVar[frozenset[str]] = frozenset()  # names that this does not hold for
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in vars(self) and not name.startswith("_") and name not in self.changing:
+        if name in vars(self) and not name.startswith("_") and name not in self._changing:
             kind = type(self).__name__
             raise InputError(
                 f"{name} of a {kind} cannot be exchanged, what was made from it would not follow; "

@@ -59,7 +59,7 @@ class TopologyObjective(SetOnce):
         True
     """
 
-    changing = frozenset({"last"})
+    _changing = frozenset({"last"})
 
     @collective
     def __init__(self, design: Design | MultiDesign, transfer: Transfer | None = None):

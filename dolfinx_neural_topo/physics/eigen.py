@@ -74,7 +74,7 @@ class EigenProblem(StateProblem):
         >>> modes.destroy()
     """
 
-    changing = StateProblem.changing | {"eigenvalues"}
+    _changing = StateProblem._changing | {"eigenvalues"}
 
     @collective
     def __init__(

@@ -90,7 +90,7 @@ class StateProblem(SetOnce, Owner):
     """
 
     load_may_vanish = False
-    changing = frozenset({"num_solves", "num_adjoint_solves"})
+    _changing = frozenset({"num_solves", "num_adjoint_solves"})
 
     @collective
     def __init__(

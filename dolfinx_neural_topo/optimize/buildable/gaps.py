@@ -28,7 +28,7 @@ class OpenGaps(Design):
     Note: Collective.
     """
 
-    changing = frozenset({"held_volume"})  # once, below
+    _changing = frozenset({"held_volume"})  # once, below
 
     def __init__(self, functional: Any, domain: DesignDomain, **options: Any):
         super().__init__(functional, domain, **options)
