@@ -83,7 +83,10 @@ class Saving:
             if problem is None:
                 self._record.restore(snapshot)
                 self._saved = len(self._record.history)
-                self._method.restore(snapshot["method"])
+                state = dict(snapshot["method"])
+                finished = state.pop("finished", None)  # checkpoints of earlier commits have none
+                self._method.restore(state)
+                self._method.finished = None if finished is None else str(finished)
             return problem
 
         self._checkpoint.read(go_on)
@@ -118,7 +121,7 @@ class Saving:
                 self._checkpoint.write(
                     {
                         **self._record.sections(),
-                        "method": self._method.state(),
+                        "method": self._method.state() | {"finished": self._method.finished},
                         "variables": self._persistence.state_dict(),
                     }
                 )

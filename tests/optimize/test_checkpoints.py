@@ -571,3 +571,13 @@ def test_a_checkpoint_of_several_chunks_is_checked_on_the_rank_that_reads_them(d
     result, warning = _resume(path)
     assert str(path) in warning and words in warning and f"going on from {previous(path)}" in warning
     assert result.history.objective == minimize(Bars(), OC(), evaluations=10).history.objective
+
+
+@pytest.mark.parametrize(("method", "variables"), CASES, ids=NAMES)
+def test_a_run_that_its_method_ended_has_ended(method, variables, folder):
+    """A kill between the last checkpoint and the end of the program adds no evaluation (SiMPL's went on)."""
+    whole = minimize(variables(), method(), evaluations=150, checkpoint=folder / "run")
+    again = minimize(variables(), method(), evaluations=150, checkpoint=folder / "run")
+    assert again.reason == whole.reason
+    assert again.history.objective == whole.history.objective
+    assert np.array_equal(again.x, whole.x) and np.array_equal(again.last.x, whole.last.x)
