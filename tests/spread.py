@@ -1,7 +1,7 @@
 """How far the numbers that demos and tests state move from one processor to another.
 
     ./with-fenicsx python3 tests/spread.py demos/demo_mbb_beam.py
-    ./with-fenicsx python3 tests/spread.py --runs 10 tests/test_readme.py::test_example_of_a_users_own_pde
+    ./with-fenicsx python3 tests/spread.py tests/test_readme.py::TEST
 
 Runs each under the BLAS kernels of five processors, with and without the wide instructions of PyTorch, on one
 and two threads, from the start and from one disturbed in the twelfth digit: 40 runs, in an order in which the
@@ -83,6 +83,8 @@ def run_here(item, disturbance):
         expected.expect = record
         sys.argv = [item]
         runpy.run_path(item, run_name="__main__")
+    if not numbers:
+        raise SystemExit(f"{item} has no numbers: no such test, one that failed, or one that records none")
     print("\n" + MARK + json.dumps({"numbers": numbers, "bounds": bounds}), flush=True)
 
 
