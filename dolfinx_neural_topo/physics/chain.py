@@ -103,7 +103,8 @@ def link(
     values: list[Any] = [bc.g for bc in bcs]
     loads = [load for load in nodal if load is not None]
     known = {rho, *equation.states, *(u for parent in parents for u in parent.states)}
-    constants = [*{f for form in equation.forms for f in form.coefficients()} - known, *loads]
+    held = dict.fromkeys(f for form in equation.forms for f in form.coefficients())  # on all ranks alike
+    constants = [*(f for f in held if f not in known), *loads]
     wrong = check_constants([rho, *equation.states, *values, *loads])
     return parents, constants, wrong or check_links(equation, rho, parents)
 

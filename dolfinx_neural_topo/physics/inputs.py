@@ -100,8 +100,7 @@ class Inputs:
         known = [rho, *equation.states]
         forces = [partial(_array, load) for load in nodal_loads if load is not None]
         self.copies = Copies(constants)
-        held = dict.fromkeys(f for form in equation.forms for f in form.coefficients())  # in UFL's order
-        self._shared = [*(f for f in held if f in constants), *(bc.g for bc in bcs if hasattr(bc.g, "x"))]
+        self._shared = [*constants, *(bc.g for bc in bcs if hasattr(bc.g, "x"))]
         share(self._shared)
         self._rho = Snapshot([lambda: self._given])
         geometry = rho.function_space.mesh.geometry
