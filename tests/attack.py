@@ -125,11 +125,8 @@ def _innermost(trace: str) -> str:
 
 
 def report(answers: list[dict]) -> int:
-    """Print the table, and what is not as it must be; return the exit status."""
+    """Print the table, then what is not as it must be; return the exit status."""
     wrong = [answer for answer in answers if answer["kind"] in KINDS[2:]]
-    for answer in sorted(wrong, key=lambda answer: (answer["topic"], answer["name"])):
-        print(f"{answer['kind']:<7}{answer['ranks']} ranks  {answer['topic']}: {answer['name']}")
-        print(f"       {answer['message']}")
     ranks = sorted({answer["ranks"] for answer in answers})
     topics = list(dict.fromkeys(answer["topic"] for answer in answers))
     counts = collections.Counter((answer["topic"], answer["ranks"], answer["kind"]) for answer in answers)
@@ -142,8 +139,12 @@ def report(answers: list[dict]) -> int:
             ]
             if sum(row):
                 print(f"{topic:<22}{number:>6}{sum(row):>8}" + "".join(f"{n:>10}" for n in row))
+    print()
+    for answer in sorted(wrong, key=lambda answer: (answer["topic"], answer["name"])):
+        print(f"{answer['kind']:<7}{answer['ranks']} ranks  {answer['topic']}: {answer['name']}")
+        print(f"       {answer['message']}")
     distinct = len({(answer["topic"], answer["name"]) for answer in answers})
-    print(f"\n{distinct} different attacks, {len(answers)} in all, {len(wrong)} not as they must be")
+    print(f"{distinct} different attacks, {len(answers)} in all, {len(wrong)} not as they must be")
     return int(bool(wrong))
 
 

@@ -1,7 +1,8 @@
 """The file of a checkpoint: an `.npz` of plain arrays, replaced atomically, read without pickle.
 
-One more entry, `meta`, is the JSON text of everything else. The file is written under another name,
-synchronized and renamed; the one before is kept as `NAME.previous.npz`. All ranks may write arrays into it.
+One more entry, `meta`, is the JSON text of everything else, and of the names of the arrays. The file is
+written under another name, synchronized and renamed; the one before is kept as `NAME.previous.npz`. All ranks
+may write arrays into it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from dolfinx_neural_topo.errors import CheckpointError, together
 from dolfinx_neural_topo.optimize.method import Array
 
 FORMAT = "dolfinx_neural_topo checkpoint"
-VERSION = 4
+VERSION = 5
 
 
 def previous(path: Path) -> Path:
@@ -52,7 +54,10 @@ def write_file(
 
     Note: Collective.
     """
-    text = json.dumps({"format": FORMAT, "version": VERSION, **meta}, default=lambda number: number.item())
+    everyone = comm.gather(list(parts or {}), root=0)
+    names = sorted({*arrays, *chain.from_iterable(everyone or [])})
+    table = {"format": FORMAT, "version": VERSION, **meta, "arrays": names}
+    text = json.dumps(table, default=lambda number: number.item())
     entries = {"meta": np.frombuffer(text.encode(), dtype=np.uint8), **arrays}
     stack = ExitStack()
     try:
@@ -128,6 +133,9 @@ def opened(path: Path, fingerprint: dict[str, Any]) -> Iterator[tuple[dict[str, 
                 raise CheckpointError(
                     f"{path} is a {form!r} of version {version}, expected {FORMAT!r} of version {VERSION}"
                 )
+            for name in sorted(arrays.names ^ set(meta["arrays"])):
+                problem = "should not be there" if name in arrays.names else "is missing"
+                raise CheckpointError(f"{path} is incomplete or damaged: its array {name!r} {problem}")
             for name, here in fingerprint.items():
                 if there.get(name) != here:
                     raise CheckpointError(

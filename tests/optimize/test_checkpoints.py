@@ -306,6 +306,26 @@ def test_an_unusable_checkpoint_is_named_and_the_one_before_used(damage, folder)
     assert result.history.objective == expected.history.objective
 
 
+@pytest.mark.skipif(comm.size > 1, reason="reads what one rank wrote")
+def test_wherever_bytes_are_flipped_nothing_wrong_is_read(tmp_path):
+    path = tmp_path / "run.npz"
+    arrays = {"last/x": np.linspace(0.0, 1.0, 5), "method/x": np.arange(3)}
+    write_file(path, {"fingerprint": {"n": 5}, "values": {"run": {"seconds": 1.5}}}, arrays)
+    whole, refused = path.read_bytes(), 0
+    for at in range(len(whole)):
+        data = bytearray(whole)
+        data[at] ^= 0xFF
+        path.write_bytes(bytes(data))
+        try:
+            values, read = read_file(path, {"n": 5})
+        except CheckpointError:
+            refused += 1
+            continue
+        assert values == {"run": {"seconds": 1.5}}, at
+        assert read.keys() == arrays.keys() and all(np.array_equal(read[k], arrays[k]) for k in read), at
+    assert refused > len(whole) // 2  # the others are bytes that say nothing
+
+
 def test_both_unusable_is_an_error_on_all_ranks(folder):
     path = _two_checkpoints(folder)
     if comm.rank == 0:
@@ -540,10 +560,10 @@ def _without_a_chunk(path, key="last/x/1", new=None):
 
 
 CHUNK_DAMAGES = {
-    "without a chunk": (_without_a_chunk, "last/x is not in 5 chunks of 8"),
+    "without a chunk": (_without_a_chunk, "its array 'last/x/1' is missing"),
     "another chunk": (
         lambda path: _without_a_chunk(path, new={"last/x/9": np.ones(8)}),
-        "last/x is not in 5 chunks of 8",
+        "its array 'last/x/1' is missing",
     ),
     "a short one": (
         lambda path: _without_a_chunk(path, new={"last/x/1": np.ones(7)}),
