@@ -24,8 +24,8 @@ BETAS = (4.0, 8.0, 16.0, 32.0)
 MOVE = 0.15
 """Move limit of MMA."""
 
-TRIAL_BETA, TRIAL_EVALUATIONS = 8.0, 12
-"""A trial. After it, on a mesh two or four times as coarse, designs rank as they do once they are built."""
+TRIAL_BETAS, TRIAL_EVALUATIONS = BETAS[1:], 24
+"""A trial. After it, on a mesh half as fine, designs rank as they do once they are built."""
 
 _CLIP = 0.01  # the start keeps this distance from 0 and 1, so that MMA can move all cells
 
@@ -86,7 +86,7 @@ def trial(
     Note: Collective.
     """
     kernel, delta = stage_filter(design, None, None)
-    projection = ThreeFieldProjection(TRIAL_BETA, delta=delta)
+    projection = ThreeFieldProjection(TRIAL_BETAS[0], delta=delta)
     projected = Design(
         design.functional,
         design.domain,
@@ -94,5 +94,6 @@ def trial(
         manufacturing=design.manufacturing,
         projection=projection,
     )
-    result = sharpen(projected, rho_design, [TRIAL_BETA], [TRIAL_EVALUATIONS], callbacks=callbacks)
+    counts = [TRIAL_EVALUATIONS // len(TRIAL_BETAS)] * len(TRIAL_BETAS)
+    result = sharpen(projected, rho_design, TRIAL_BETAS, counts, callbacks=callbacks)
     return result, len(projection.realizations) * result.evaluations

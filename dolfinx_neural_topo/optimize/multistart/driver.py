@@ -23,8 +23,8 @@ from dolfinx_neural_topo.optimize.multistart.display import Display
 from dolfinx_neural_topo.optimize.multistart.found import Found
 from dolfinx_neural_topo.optimize.multistart.levels import Levels, Meshes, Problem
 from dolfinx_neural_topo.optimize.multistart.result import Multistart
-from dolfinx_neural_topo.optimize.multistart.schedule import Round, Schedule, preset
-from dolfinx_neural_topo.optimize.multistart.starts import get_parameterization, seed_of
+from dolfinx_neural_topo.optimize.multistart.schedule import FLATTERED, Round, Schedule, preset
+from dolfinx_neural_topo.optimize.multistart.starts import get_parameterization, seed_of, uniform
 from dolfinx_neural_topo.optimize.multistart.teams import Job, Teams
 
 
@@ -161,7 +161,7 @@ class _Run:
                 f"{alternatives}; way out: a larger budget or schedule"
             )
         self.wanted = alternatives
-        self.groups = [group for group in self.schedule.starts for _ in range(group.count)]
+        self.starts = self.schedule.all_starts
         self.seed = seed
         self.prepare = get_parameterization(parameterization)
         fingerprint = {
@@ -179,14 +179,14 @@ class _Run:
 
     def start(self) -> None:
         """Do all starts."""
-        weight = self.levels.weight
-        repair = weight(self.schedule.repair_level)
-        costs = [weight(group.level) * group.evaluations + repair * group.repair for group in self.groups]
-        self._do(self._leg, [Found(number, -1) for number in range(len(self.groups))], costs)
+        costs = [self.schedule.cost_of(each, self.levels.weight) for each in self.starts]
+        self._do(self._leg, [Found(number, -1) for number in range(len(self.starts))], costs)
 
     def _leg(self, levels: Levels, each: Found, promotion: Round | None = None) -> Found:
         """Do a start, or go on with it in its own parameters at the level of a promotion."""
-        leg, repair_level = self.groups[each.start], self.schedule.repair_level
+        leg = self.starts[each.start]
+        prepare = uniform if each.start >= self.schedule.num_starts else self.prepare
+        repair_level = self.schedule.level_of_repair(leg)
         if promotion is not None:
             repair_level = promotion.level
             leg = replace(
@@ -197,20 +197,30 @@ class _Run:
                 ramp=((0, 1.0),),
             )
         seed = seed_of(self.seed, each.start)
-        return jobs.start(levels, each, leg, repair_level, self.prepare, seed, self.display)
+        return jobs.start(levels, each, leg, repair_level, prepare, seed, self.display)
 
     def promote(self) -> None:
         """Do all promotions, the last of which is the end of the best design."""
         for stage, promotion in enumerate(self.schedule.rounds):
-            good = [each for each in self.candidates if math.isfinite(each.objective)]
+            good = self._good(promotion)
             if not good:
                 raise SolverError(f"No start could be evaluated: {self.candidates[0].reason}")
-            chosen = [replace(self.teams.fetch(each), stage=stage) for each in good[: promotion.keep]]
+            chosen = [replace(self.teams.fetch(each), stage=stage) for each in good]
             if promotion.repair:
                 job = self._leg
             else:
                 job = partial(jobs.compare if promotion.trial else jobs.promote, display=self.display)
             self._do(partial(job, promotion=promotion), chosen, [1.0] * len(chosen))
+
+    def _good(self, promotion: Round) -> list[Found]:
+        """Return what a promotion takes, best first; up to the trial, networks are compared by themselves."""
+        ranked = [each for each in self.candidates if math.isfinite(each.objective)]
+        if not self.schedule.uniform or (ranked and ranked[0].trial):
+            return ranked[: promotion.keep]
+        number = self.schedule.num_starts
+        networks = [each for each in ranked if each.start < number][: promotion.keep]
+        uniform = [each for each in self.found if each.start >= number and math.isfinite(each.objective)]
+        return [*networks, *uniform] if promotion.trial else networks
 
     def alternatives(self, distinct: Distinct) -> list[Found]:
         """Finish designs unlike those that are finished, until there are enough; return them, best first."""
@@ -243,14 +253,19 @@ class _Run:
         found = self.teams.map(shown, before, costs)
         self.found += found
         kind = self._kind(found[0])
-        rivals = [each for each in self.candidates if self._kind(each) == kind]
+        rivals = [each for each in [*found, *self.candidates] if self._kind(each) == kind]
         best: dict[int, Found] = {}  # a start may have been better before its last job
-        for each in sorted([*found, *rivals], key=lambda each: (each.objective, each.start)):
+        for each in sorted(rivals, key=lambda each: (self._worth(each), each.start)):
             best.setdefault(each.start, each)
         self.candidates = list(best.values())
         if self.callback is not None:
             for each in found:
                 self.callback(each)
+
+    def _worth(self, found: Found) -> float:
+        """Return the objective, as it will compare on the full mesh."""
+        flattered = found.trial and found.start >= self.schedule.num_starts
+        return found.objective * FLATTERED if flattered else found.objective
 
     def _kind(self, found: Found) -> tuple[int, bool]:
         """Tell which objectives can be compared."""

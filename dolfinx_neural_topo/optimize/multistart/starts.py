@@ -49,6 +49,11 @@ def _pixels(design: Design, transfer: Any, starts: Starts, seed: int) -> tuple[V
     return StartingAt(design, rho_design[design.domain.design]), MMA()
 
 
+def uniform(design: Design, transfer: Any, starts: Starts, seed: int) -> tuple[Variables, Method]:
+    """Densities of the cells by MMA, from the uniform design: the start that needs no seed."""
+    return design, MMA()
+
+
 PARAMETERIZATIONS: dict[str, Prepare] = {"network": _network, "linear": _linear, "pixels": _pixels}
 """What prepares variables and method of a start, by name. The last two are controls for the first."""
 
