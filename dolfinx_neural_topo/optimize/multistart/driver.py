@@ -24,7 +24,7 @@ from dolfinx_neural_topo.optimize.multistart.found import Found
 from dolfinx_neural_topo.optimize.multistart.levels import Levels, Meshes, Problem
 from dolfinx_neural_topo.optimize.multistart.result import Multistart
 from dolfinx_neural_topo.optimize.multistart.schedule import FLATTERED, Round, Schedule, preset
-from dolfinx_neural_topo.optimize.multistart.starts import get_parameterization, seed_of, uniform
+from dolfinx_neural_topo.optimize.multistart.starts import get_parameterization, seed_of
 from dolfinx_neural_topo.optimize.multistart.teams import Job, Teams
 
 
@@ -81,14 +81,16 @@ def minimize_multistart(
             as fit beside a last round of usual length, which then goes on as long as it gains: some runs take
             less and some more (see `Schedule.fitted`). What a run took is in the result.
         seed: Of all starts, zero or positive.
-        parameterization: "network", or one of the controls "linear" and "pixels".
+        parameterization: "network", or one of the controls "linear", "pixels" and "uniform" (of which one
+            start is enough).
         alternatives: How many designs to finish, the best one included. There are fewer where the starts have
             led to fewer that differ; `reason` says so then. Each is planned for in the budget.
         min_distance: Least distance of any two of them, in (0, 1): the part of the material that lies
             elsewhere once both are cut to solid and void of the allowed volume, which is the volume of the
             cells that differ over twice the allowed volume.
-        last_stage: Whether `make_buildable` goes on with what is found. Then the best design is the one that
-            will be best when it is built, and it is left unfinished: the last stage does both better.
+        last_stage: Whether `make_buildable` goes on with what is found. Then one design begins at the uniform
+            one, the best design is the one that will be best when it is built, and it is left unfinished: the
+            last stage does that better.
         checkpoint: Beginning of the paths of files with finished starts, from which the run goes on if they
             exist. The caller removes them. One run at a time.
         callback: Called after each stage with everything it found, on all ranks.
@@ -185,7 +187,9 @@ class _Run:
     def _leg(self, levels: Levels, each: Found, promotion: Round | None = None) -> Found:
         """Do a start, or go on with it in its own parameters at the level of a promotion."""
         leg = self.starts[each.start]
-        prepare = uniform if each.start >= self.schedule.num_starts else self.prepare
+        prepare = self.prepare
+        if each.start >= self.schedule.num_starts:
+            prepare = get_parameterization("uniform")
         repair_level = self.schedule.level_of_repair(leg)
         if promotion is not None:
             repair_level = promotion.level

@@ -1,4 +1,4 @@
-"""Where starts come from: a network, linear images of several resolutions, or smooth random densities."""
+"""Where starts come from: a network, images of several resolutions, random densities, the uniform density."""
 
 from __future__ import annotations
 
@@ -49,13 +49,18 @@ def _pixels(design: Design, transfer: Any, starts: Starts, seed: int) -> tuple[V
     return StartingAt(design, rho_design[design.domain.design]), MMA()
 
 
-def uniform(design: Design, transfer: Any, starts: Starts, seed: int) -> tuple[Variables, Method]:
-    """Densities of the cells by MMA, from the uniform design: the start that needs no seed."""
+def _uniform(design: Design, transfer: Any, starts: Starts, seed: int) -> tuple[Variables, Method]:
+    """Densities of the cells by MMA, from the uniform design: the same for all seeds."""
     return design, MMA()
 
 
-PARAMETERIZATIONS: dict[str, Prepare] = {"network": _network, "linear": _linear, "pixels": _pixels}
-"""What prepares variables and method of a start, by name. The last two are controls for the first."""
+PARAMETERIZATIONS: dict[str, Prepare] = {
+    "network": _network,
+    "linear": _linear,
+    "pixels": _pixels,
+    "uniform": _uniform,
+}
+"""What prepares variables and method of a start, by name. The others are controls for the first."""
 
 
 def get_parameterization(name: str) -> Prepare:
