@@ -24,9 +24,6 @@ BETAS = (4.0, 8.0, 16.0, 32.0)
 MOVE = 0.15
 """Move limit of MMA."""
 
-TRIAL_BETAS, TRIAL_EVALUATIONS = BETAS[1:], 24
-"""A trial. After it, on a mesh half as fine, designs rank as they do once they are built."""
-
 _CLIP = 0.01  # the start keeps this distance from 0 and 1, so that MMA can move all cells
 
 
@@ -71,13 +68,19 @@ def sharpen(
 
 
 def trial(
-    design: Design, rho_design: Array, callbacks: Sequence[Callable[[Any], Any]] = ()
+    design: Design,
+    rho_design: Array,
+    betas: Sequence[float],
+    evaluations: int,
+    callbacks: Sequence[Callable[[Any], Any]] = (),
 ) -> tuple[Result, int]:
     """Sharpen a design for a moment, to see what it will be worth when it is built.
 
     Args:
         design: The design problem, with the physics of any mesh.
         rho_design: Start, on owned cells.
+        betas: Sharpness of the projection.
+        evaluations: Budget, of which each sharpness gets the same part.
         callbacks: As for `minimize`.
 
     Returns:
@@ -86,7 +89,7 @@ def trial(
     Note: Collective.
     """
     kernel, delta = stage_filter(design, None, None)
-    projection = ThreeFieldProjection(TRIAL_BETAS[0], delta=delta)
+    projection = ThreeFieldProjection(betas[0], delta=delta)
     projected = Design(
         design.functional,
         design.domain,
@@ -94,6 +97,6 @@ def trial(
         manufacturing=design.manufacturing,
         projection=projection,
     )
-    counts = [TRIAL_EVALUATIONS // len(TRIAL_BETAS)] * len(TRIAL_BETAS)
-    result = sharpen(projected, rho_design, TRIAL_BETAS, counts, callbacks=callbacks)
+    counts = [evaluations // len(betas)] * len(betas)
+    result = sharpen(projected, rho_design, betas, counts, callbacks=callbacks)
     return result, len(projection.realizations) * result.evaluations

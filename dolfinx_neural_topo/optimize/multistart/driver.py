@@ -23,7 +23,7 @@ from dolfinx_neural_topo.optimize.multistart.display import Display
 from dolfinx_neural_topo.optimize.multistart.found import Found
 from dolfinx_neural_topo.optimize.multistart.levels import Levels, Meshes, Problem
 from dolfinx_neural_topo.optimize.multistart.result import Multistart
-from dolfinx_neural_topo.optimize.multistart.schedule import FLATTERED, Round, Schedule, preset
+from dolfinx_neural_topo.optimize.multistart.schedule import Round, Schedule, preset
 from dolfinx_neural_topo.optimize.multistart.starts import get_parameterization, seed_of
 from dolfinx_neural_topo.optimize.multistart.teams import Job, Teams
 
@@ -88,9 +88,9 @@ def minimize_multistart(
         min_distance: Least distance of any two of them, in (0, 1): the part of the material that lies
             elsewhere once both are cut to solid and void of the allowed volume, which is the volume of the
             cells that differ over twice the allowed volume.
-        last_stage: Whether `make_buildable` goes on with what is found. Then one design begins at the uniform
-            one, the best design is the one that will be best when it is built, and it is left unfinished: the
-            last stage does that better.
+        last_stage: Whether `make_buildable` goes on with what is found. Then the best design is the one that
+            will be best when it is built, and it is left unfinished: the last stage does both better. In 3D
+            one design more begins at the uniform one.
         checkpoint: Beginning of the paths of files with finished starts, from which the run goes on if they
             exist. The caller removes them. One run at a time.
         callback: Called after each stage with everything it found, on all ranks.
@@ -155,7 +155,7 @@ class _Run:
         num_cells = design.domain.num_global_cells
         self.levels = levels
         schedule = preset(num_cells) if schedule is None else schedule
-        schedule = schedule.for_last_stage() if last_stage else schedule
+        schedule = schedule.for_last_stage(design.domain.mesh.topology.dim) if last_stage else schedule
         self.schedule = schedule if budget is None else schedule.fitted(budget, levels.weight, alternatives)
         if alternatives > self.schedule.num_starts:
             raise InputError(
@@ -259,17 +259,12 @@ class _Run:
         kind = self._kind(found[0])
         rivals = [each for each in [*found, *self.candidates] if self._kind(each) == kind]
         best: dict[int, Found] = {}  # a start may have been better before its last job
-        for each in sorted(rivals, key=lambda each: (self._worth(each), each.start)):
+        for each in sorted(rivals, key=lambda each: (each.objective, each.start)):
             best.setdefault(each.start, each)
         self.candidates = list(best.values())
         if self.callback is not None:
             for each in found:
                 self.callback(each)
-
-    def _worth(self, found: Found) -> float:
-        """Return the objective, as it will compare on the full mesh."""
-        flattered = found.trial and found.start >= self.schedule.num_starts
-        return found.objective * FLATTERED if flattered else found.objective
 
     def _kind(self, found: Found) -> tuple[int, bool]:
         """Tell which objectives can be compared."""

@@ -120,7 +120,7 @@ def compare(levels: Levels, before: Found, promotion: Round, display: Display) -
     Args:
         levels: The problem.
         before: The design, with vectors.
-        promotion: Level.
+        promotion: Level, sharpness and budget of the trial.
         display: Where to show the evaluations.
 
     Note: Collective.
@@ -131,7 +131,9 @@ def compare(levels: Levels, before: Found, promotion: Round, display: Display) -
     rho_design = design.domain.expand(levels.order.local(before.arrays["x"]))
     arrays = {name: array for name, array in before.arrays.items() if name == "x"}
     try:
-        result, evaluations = trial(design, rho_design, [display.evaluation])
+        result, evaluations = trial(
+            design, rho_design, promotion.trial, promotion.evaluations, [display.evaluation]
+        )
     except SolverError as error:
         stage, reason = before.stage + 1, str(error)
         return Found(before.start, stage, promotion.level, reason=reason, arrays=arrays, trial=True)
