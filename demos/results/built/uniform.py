@@ -2,7 +2,7 @@
 
 ./with-fenicsx python3 demos/results/built/uniform.py [TASK ...]    # all 62 small tasks: five minutes
 
-Writes `uniform.jsonl` beside it, a line a task. Multi-start with `last_stage=True` has the same coarse design
+Writes `uniform.jsonl` beside it, a line a task. In 3D multi-start with `last_stage=True` has such a design
 among its candidates.
 """
 
@@ -18,7 +18,7 @@ from dolfinx_neural_topo.tasks import PAPER_TASKS, get_task
 from dolfinx_neural_topo.tasks.build import build
 from dolfinx_neural_topo.tasks.coarse import meshes, problem
 
-SCHEDULE = Schedule(starts=UNIFORM, repair_level=1, rounds=(Round(1, level=0, evaluations=UNFINISHED),))
+SCHEDULE = Schedule(starts=(UNIFORM,), repair_level=1, rounds=(Round(1, level=0, evaluations=UNFINISHED),))
 SMALL = [name for name in PAPER_TASKS if get_task(name).num_cells < 2**15]
 
 
