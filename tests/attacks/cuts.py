@@ -37,10 +37,9 @@ t.values(
 )
 
 
-def of_another(shape=(12, 6), **options):
+def of_another(shape=(12, 6), times=1.0):
     design = Plate(rectangle(*shape)).design()
-    design.functional = options.pop("times", 1.0) * design.functional
-    return built(minimize(design))
+    return built(minimize(design.with_objective(times * design.functional)))
 
 
 ONE = {"ranks": (1,)}  # several ranks may hold other numbers of cells

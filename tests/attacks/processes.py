@@ -82,9 +82,12 @@ def interrupted_profile(number):
 def two_at_a_time():
     """Two runs on one --out: the second is refused, the first ends well."""
     out = folder()
-    first = process("run", "mbb_beam_96x32_0.5", "--out", out, "--method", "oc", "--evaluations", "300")
-    time.sleep(4.0)
-    second = process("run", "mbb_beam_96x32_0.5", "--out", out, "--method", "oc", "--evaluations", "300")
+    run = ("run", "mbb_beam_96x32_0.5", "--out", out, "--method", "oc", "--evaluations", "5000")
+    first = process(*run)
+    while not (out / "lock").exists() or not (out / "lock").stat().st_size:  # says who holds it
+        right(first.poll() is None, "the first run ended")
+        time.sleep(0.1)
+    second = process(*run)
     _, told = second.communicate(timeout=40)
     first.kill()
     first.wait()
