@@ -483,6 +483,13 @@ def test_bad_input(design, levels):
         Schedule((Starts(2, 1),), 1, (Round(2, 1, 4),))
     with pytest.raises(InputError, match="rounds with repair must come first"):
         Schedule((Starts(2, 1),), 1, (Round(2, 1, 4), Round(1, 1, 4, repair=2), Round(1, 0, 4)))
+    for betas, says in (
+        (True, "must be a tuple"),
+        ((8.0,) * 5, "evaluations"),
+        ((8.0, -1.0), "trial must be pos"),
+    ):
+        with pytest.raises(InputError, match=says):
+            Schedule((Starts(2, 1),), 1, (Round(2, 1, 4, trial=betas), Round(1, 0, 4)))
     constrained = Design(design.functional, design.domain, constraints=[(design.functional, 1.0)])
     with pytest.raises(InputError, match="no constraint beside its volume"):
         Levels(constrained, heated)

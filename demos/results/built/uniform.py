@@ -2,8 +2,8 @@
 
 ./with-fenicsx python3 demos/results/built/uniform.py [TASK ...]    # all 62 small tasks: five minutes
 
-Writes `uniform.jsonl` beside it, a line a task. In 3D multi-start with `last_stage=True` has such a design
-among its candidates.
+Writes `uniform.jsonl` beside it, a line a task, and goes on where it was stopped. In 3D multi-start with
+`last_stage=True` has such a design among its candidates.
 """
 
 import json
@@ -40,7 +40,10 @@ def control(name):
     }
 
 
-with (Path(__file__).parent / "uniform.jsonl").open("w") as file:
+path = Path(__file__).parent / "uniform.jsonl"
+done = {json.loads(line)["task"] for line in path.read_text().splitlines()} if path.exists() else set()
+with path.open("a") as file:
     for name in sys.argv[1:] or SMALL:
-        file.write(json.dumps(control(name)) + "\n")
-        file.flush()
+        if name not in done:
+            file.write(json.dumps(control(name)) + "\n")
+            file.flush()

@@ -111,7 +111,7 @@ def minimize_multistart(
     Example:
         >>> def problem(mesh):
         ...     return dnt.Compliance(make_state(mesh))
-        >>> found = dnt.minimize_multistart(design, problem, evaluations=20)  # doctest: +SKIP
+        >>> found = dnt.minimize_multistart(design, problem, budget=140)  # doctest: +SKIP
     """
 
     def check() -> None:

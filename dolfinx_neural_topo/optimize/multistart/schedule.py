@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from dolfinx_neural_topo._checks import check_number
 from dolfinx_neural_topo.errors import InputError, checked
 
 RAMP = ((0, 1 / 2), (10, 2 / 3), (20, 5 / 6), (30, 1.0))
@@ -74,8 +75,8 @@ class Schedule:
             compares them with the others, whatever their objectives.
 
     Raises:
-        InputError: No start, a promotion of more designs than there are, no last round at level 0, or one
-            with repair after one without.
+        InputError: No start, a promotion of more designs than there are, no last round at level 0, one with
+            repair after one without, or a trial without numbers or with more of them than evaluations.
     """
 
     starts: tuple[Starts, ...]
@@ -89,6 +90,14 @@ class Schedule:
             raise InputError(f"rounds must keep ever fewer of at least one start, got {counts} designs")
         if not self.rounds or self.rounds[-1].level != 0:
             raise InputError("rounds must end at level 0, the full mesh")
+        for each in self.rounds:
+            if not isinstance(each.trial, tuple) or len(each.trial) > each.evaluations:
+                raise InputError(
+                    "trial of a round must be a tuple of no more numbers than it has evaluations "
+                    f"({each.evaluations}), got {each.trial!r}; way out: such as (8.0,)"
+                )
+            for beta in each.trial:
+                check_number("trial", beta, "(0, inf)")
         own = [each.repair > 0 for each in self.rounds]
         if own != sorted(own, reverse=True):
             raise InputError("rounds with repair must come first: densities have no parameters to go on with")
