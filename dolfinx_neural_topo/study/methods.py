@@ -71,6 +71,12 @@ def _network(network: str, optimizer: str, **kwargs: Any) -> Callable[[Job, Buil
     return prepare
 
 
+def _lean(job: Job, built: BuiltTask) -> tuple[Any, Any]:
+    """A network that does not grow with the grid."""
+    variables, _ = _network("LeanCNN", "LBFGS")(job, built)
+    return variables, optimize.LBFGS(first_step=0.1 if len(job.task.image_shape) == 3 else 1.0)
+
+
 def _pixel_logits(job: Job, built: BuiltTask) -> tuple[Any, Any]:
     """One logit a pixel; the paper starts them all at the volume fraction."""
     import torch
@@ -150,7 +156,7 @@ METHODS = {
             "lean-cnn-lbfgs",
             "a network that does not grow with the grid, L-BFGS; physical volume",
             True,
-            _single("physical", _network("LeanCNN", "LBFGS")),
+            _single("physical", _lean),
         ),
         Method(
             "coarse-to-fine",

@@ -86,6 +86,7 @@ t.values("SiMPL", "margin", lambda v: dnt.SiMPL(margin=v), [0.0, 0.5, nan, "a", 
 t.values("GCMMA", "inner", lambda v: optimize.GCMMA(inner=v), [0, -1, 2.5, nan, "15"])
 for kind in (dnt.LBFGS, dnt.SciPyLBFGSB):
     t.values(kind.__name__, "memory", lambda v, k=kind: k(v), [0, -1, 2.5, nan, "10", None])
+t.values("LBFGS", "first_step", lambda v: dnt.LBFGS(first_step=v), [0.0, -1.0, nan, inf, "a", None])
 t.values("LBFGS", "decrease", lambda v: dnt.LBFGS(decrease=v), [0.0, 0.95, nan, "a", None], says="decrease")
 t.values("LBFGS", "curvature", lambda v: dnt.LBFGS(curvature=v), [0.0, 1.0, nan, "a", None], says="curvature")
 t.values("Adam", "lr", lambda v: dnt.Adam(v), [0.0, -1.0, nan, inf, "fast", None])

@@ -171,9 +171,17 @@ def test_a_new_objective_is_followed_from_the_current_iterate():
     assert np.allclose(method.state()["base"], 2.0, atol=1e-8)
 
 
+def test_first_step_is_the_length_of_the_first_trial():
+    for length in (1.0, 0.1):
+        _, points, _ = drive(lambda length=length: LBFGS(first_step=length), Smooth(rosenbrock, HARD_START), 2)
+        assert np.linalg.norm(points[1] - points[0]) == pytest.approx(length)
+
+
 def test_bad_arguments_are_refused():
     with pytest.raises(InputError, match="memory must be at least 1, got 0"):
         LBFGS(0)
+    with pytest.raises(InputError, match="first_step must be positive and finite, got 0"):
+        LBFGS(first_step=0.0)
     for decrease, curvature in ((0.5, 0.1), (0.0, 0.9), (0.1, 1.0)):
         with pytest.raises(InputError, match="0 < decrease < curvature < 1"):
             LBFGS(decrease=decrease, curvature=curvature)
