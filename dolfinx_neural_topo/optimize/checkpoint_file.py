@@ -25,7 +25,7 @@ from dolfinx_neural_topo.errors import CheckpointError, together
 from dolfinx_neural_topo.optimize.method import Array
 
 FORMAT = "dolfinx_neural_topo checkpoint"
-VERSION = 5
+VERSION = 6
 
 
 def previous(path: Path) -> Path:

@@ -47,7 +47,8 @@ class _Curvature:
         vectors: Storage, shape (2 m + 1, n): the gradient g, then s and y of one pair after the other.
         gradient: Its first row.
         products: Inner products of s_i (then y_i) with y_j, for i not newer than j; shape (2 m, m), float64.
-        count: Number of pairs ever stored.
+        count: Number of pairs stored since the last `clear`.
+        longest: Length of the longest of their steps, also of those that are no longer kept.
 
     References:
         Nocedal, Wright: Numerical Optimization (2006), algorithm 7.4.
@@ -60,16 +61,11 @@ class _Curvature:
         self.gradient = self.vectors[0]
         self.products = np.zeros((2 * memory, memory))
         self.gradient_products = np.zeros(2 * memory + 1)  # of all rows with g
-        self.count = 0
-
-    def longest_step(self) -> float:
-        """Length of the longest step of the pairs that are kept. Note: Collective."""
-        steps = self.vectors[1 : 2 * min(self.count, self.memory) : 2]
-        return math.sqrt(max(sum_replicated(self.comm, [_dot(step, step) for step in steps])))
+        self.clear()
 
     def clear(self) -> None:
         """Forget all pairs; the storage is overwritten as new ones come."""
-        self.count = 0
+        self.count, self.longest = 0, 0.0
 
     def learn(self, base: Array, x: Array, gradient: Array, *, store: bool) -> None:
         """Take the pair of the step from `base` to `x`, and its products with all vectors.
@@ -84,16 +80,19 @@ class _Curvature:
         """
         m, slot = self.memory, self.count % self.memory
         s, y, filled = 2 * slot + 1, 2 * slot + 2, 2 * min(self.count + 1, m) + 1
-        products = np.zeros((2, 2 * m + 1))
+        products, square = np.zeros((2, 2 * m + 1)), 0.0
         for block in _blocks(len(x)):
             vectors = self.vectors[:filled, block]
             np.subtract(x[block], base[block], out=vectors[s])
             np.subtract(gradient[block], vectors[0], out=vectors[y])
             vectors[0] = gradient[block]
+            square += float(vectors[s] @ vectors[s])
             products[0, :filled] += vectors @ vectors[0]  # two products with a vector: one with both
             products[1, :filled] += vectors @ vectors[y]  # packs all of `vectors` first, at half the speed
-        self.gradient_products, with_y = sum_replicated(self.comm, products)
+        *numbers, square = sum_replicated(self.comm, np.append(products, square))
+        self.gradient_products, with_y = np.reshape(numbers, products.shape)
         if store:
+            self.longest = max(self.longest, math.sqrt(square))
             self.products[:m, slot], self.products[m:, slot] = with_y[1::2], with_y[2::2]
             self.products[m + slot] = with_y[2::2]  # y_i . y_j is symmetric
             self.count += 1
@@ -266,7 +265,7 @@ class LBFGS(Method):
     def _forget(self) -> None:
         """Forget all pairs but how long their steps were: so long is the first one of the next search."""
         if self._curvature.count:
-            self._length = min(1.0, self._curvature.longest_step())
+            self._length = min(1.0, self._curvature.longest)
         self._curvature.clear()
 
     def objective_changed(self) -> None:
@@ -285,6 +284,7 @@ class LBFGS(Method):
             "vectors": memory.vectors,
             "products": memory.products,
             "count": memory.count,
+            "longest": memory.longest,
             "value": self._value,
             "slope": self._slope,
             "search": self._search.state(),
@@ -298,7 +298,7 @@ class LBFGS(Method):
         arrays = (self._base, self._x, self._direction, memory.vectors, memory.products)
         for array, name in zip(arrays, (*self.fields, "products"), strict=True):
             array[...] = state[name]
-        memory.count = int(state["count"])
+        memory.count, memory.longest = int(state["count"]), float(state["longest"])
         self._value, self._slope = float(state["value"]), float(state["slope"])
         self._search.restore(state["search"])
         self._fresh, self._length = bool(state["fresh"]), float(state["length"])
