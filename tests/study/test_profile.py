@@ -157,15 +157,14 @@ def test_the_solver_can_be_named():
 
 
 @pytest.mark.parametrize("solver", ["direct", "amg", "gmg"])
-def test_the_bare_reference_solves_the_same_and_leaves_nothing_behind(solver):
+def test_the_bare_reference_leaves_nothing_behind(solver):
     with build(get_task("cantilever_3d_8x4x4_0.3"), solver=solver) as built:
         rho = np.full(built.domain.num_owned_cells, 0.3)
         state, before = built.state, set(PETSc.Options().getAll())
         seconds, matvec = bare_reference(state, rho, repeats=1)
         assert 0.0 < matvec < seconds
-        solves, value = state.num_solves, built.functional.value(rho)
-        assert state.num_solves == solves  # the state is still that of rho
-        assert value > 0.0
+        with pytest.raises(InputError, match="was destroyed"):  # a large one does not fit beside it
+            built.functional.value(rho)
         assert set(PETSc.Options().getAll()) == before
 
 
