@@ -168,29 +168,34 @@ class Schedule:
 
     @checked
     def fitted(self, budget: float, weight: Callable[[int], float], alternatives: int = 1) -> Schedule:
-        """Return the schedule with as many starts as a budget allows beside a usual last round.
+        """Return the schedule with as many starts as a budget allows, and what is left for the last round.
 
-        Each design of the last round counts as `FINISH_RESERVE` evaluations (or its budget, if that is less),
-        which is about what it takes where little is left to gain. The last round itself is not cut: it goes
-        on until its tolerance says otherwise, so that a design that still gains spends more than the budget,
-        and one that does not, less. Starts from the uniform design that do not fit are left out.
+        The last round gets two fifths of the budget (or its own evaluations, if those are less): so much
+        finishing is worth as much as more starts. It may end earlier, by its tolerance. Starts from the
+        uniform design that do not fit are left out.
 
         Args:
-            budget: Equivalent evaluations planned for.
+            budget: The most equivalent evaluations.
             weight: Cells of a level relative to those of the full mesh.
             alternatives: How many designs will be finished, if more than the last round keeps.
 
         Raises:
             InputError: The budget is too small for one start of each group.
         """
-        reserve = max(alternatives, self.rounds[-1].keep) * min(FINISH_RESERVE, self.rounds[-1].evaluations)
+        last = self.rounds[-1]
+        finished = max(alternatives, last.keep)
+        spare = budget - min(finished * last.evaluations, FINISH_SHARE * budget)
         for percent in reversed(range(1, 1001)):
             schedule = self.scaled(percent / 100)
-            if schedule.cost(weight) + reserve <= budget:
-                return schedule
+            cost = schedule.cost(weight)
+            if cost <= spare:
+                evaluations = min(last.evaluations, max(1, int((budget - cost) / finished)))
+                return replace(
+                    schedule, rounds=(*schedule.rounds[:-1], replace(last, evaluations=evaluations))
+                )
         if self.uniform:
             return replace(self, uniform=self.uniform[:-1]).fitted(budget, weight, alternatives)
-        needed = math.ceil(schedule.cost(weight)) + reserve
+        needed = math.ceil(min(cost + finished * last.evaluations, cost / (1.0 - FINISH_SHARE)))
         why = way_out = ""
         if weight(1) == 1.0:
             why = ", since no coarser mesh makes starts cheap"
@@ -206,14 +211,14 @@ TRIAL, TRIAL_3D = Round(1, 1, 12, trial=(8.0,)), Round(1, 1, 24, trial=(8.0, 16.
 UNIFORM = Starts(1, level=1, evaluations=80, ramp=SLOW_RAMP)
 """MMA from the uniform design on the next coarser mesh, while the penalty is raised."""
 
-FINISH_RESERVE = 25
-"""Evaluations that a budget counts for each design of the last round."""
+FINISH_SHARE = 0.4
+"""Part of a budget that is kept for the last round."""
 
 UNFINISHED = 10
 """Evaluations of the last round where another stage follows."""
 
-FINISH = Round(1, level=0, evaluations=100, tolerance=1e-3)
-"""The winner goes on until it gains less than 0.1 % in 10 evaluations."""
+FINISH = Round(1, level=0, evaluations=200, tolerance=1e-4)
+"""The winner goes on until it gains less than 0.01 % in 10 evaluations."""
 
 PRESETS = {
     "small": Schedule(
