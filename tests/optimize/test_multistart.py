@@ -586,13 +586,13 @@ def test_a_budget_is_shared_by_starts_and_the_last_round(design, levels):
     short = dataclasses.replace(schedule, rounds=(Round(2, 0, 4), Round(1, 0, 5)))
     fitted = short.fitted(80.0, levels.weight)  # a short last round leaves more for starts
     assert fitted.rounds[-1].evaluations == 5 and fitted.cost(levels.weight) > 60
-    with pytest.raises(InputError, match="budget must be at least 13 equiv.* here, got 4"):
+    with pytest.raises(InputError, match="budget must be at least 14 equiv.* here, got 4"):
         minimize_multistart(design, heated, schedule=schedule, budget=4)
     with pytest.raises(
         InputError, match=r"no coarser mesh makes starts cheap, got 4; way out: more cells, in even"
     ):
         schedule.fitted(4, lambda level: 1.0)
-    least = schedule.fitted(13, levels.weight)
+    least = schedule.fitted(14, levels.weight)
     assert least.num_starts == 2
 
 
