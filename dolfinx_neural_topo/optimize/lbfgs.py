@@ -130,8 +130,8 @@ class LBFGS(Method):
     once: 2 memory + 4.
 
     Args:
-        memory: Number of pairs kept. Ten are no better than five, over 12 seeds of the paper's network, and
-            take twice the time.
+        memory: Number of pairs kept. Five take half the time of ten; with the paper's network they are 0.1 to
+            1 % behind after 30 to 40 evaluations, and no longer after 60 (12 seeds).
         first_step: Length of the first trial, in the unit of the variables. Networks in 3D want 0.1: a step
             of 1 makes nearly all of the part void, whose equation is the hardest to solve.
         decrease: Sufficient decrease of the line search, in (0, curvature).
@@ -156,7 +156,7 @@ class LBFGS(Method):
     @checked
     def __init__(
         self,
-        memory: int = 5,
+        memory: int = 10,
         *,
         first_step: float = 1.0,
         decrease: float = 1e-3,

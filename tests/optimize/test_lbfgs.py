@@ -38,7 +38,7 @@ def test_rosenbrock_is_solved(dtype, accuracy):
 @pytest.mark.parametrize("problem", ["rosenbrock", "quadratic"])
 def test_the_path_is_that_of_scipy(problem):
     function, start = (rosenbrock, HARD_START) if problem == "rosenbrock" else (quadratic()[0], np.zeros(60))
-    values, _, _ = drive(lambda: LBFGS(10), Smooth(function, start), 60)
+    values, _, _ = drive(LBFGS, Smooth(function, start), 60)
     assert np.allclose(values, scipy_values(function, start, 60), rtol=1e-6)
 
 
