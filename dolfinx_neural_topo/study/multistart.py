@@ -18,8 +18,8 @@ FULL_GRID = Schedule((Starts(1, level=0, evaluations=36, repair=2),), repair_lev
 def multistart_by(parameterization: str, schedule: Schedule | None = None) -> Callable[[Job], Outcome]:
     """Return the method of a study that uses a parameterization (see `minimize_multistart`).
 
-    Its budget counts equivalent evaluations, those on coarser grids weighted by cells: see
-    `minimize_multistart`. The record says what was spent.
+    Its budget counts equivalent evaluations, those on coarser grids weighted by cells, and is what the run
+    plans for, not a limit: see `minimize_multistart`. The record says what was spent.
 
     Args:
         parameterization: Of the starts.

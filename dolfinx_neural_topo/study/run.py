@@ -55,7 +55,7 @@ def run(
         task: Name of the task.
         method: Name of the method; "-built" at its end makes the design buildable, within the budget.
         seed: Seed of the method's network; methods without one ignore it.
-        evaluations: Budget of evaluations; for multi-start, equivalent ones (see `minimize_multistart`).
+        evaluations: Budget of evaluations; what multi-start plans for (see `minimize_multistart`).
         start: "uniform" or "network:SEED" for methods that start from a density; None for the method's own
             start.
         num_alternatives: How many designs to finish that differ from each other (multi-start alone, see

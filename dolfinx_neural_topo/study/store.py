@@ -31,7 +31,7 @@ class Key(NamedTuple):
         method: Name of the method.
         seed: Seed of the method's network, 0 where it has none.
         start: "uniform" or "network:SEED".
-        budget: Evaluations allowed; for multi-start, equivalent ones (it records what it took).
+        budget: Evaluations allowed; for multi-start, equivalent ones planned for (it records what it took).
     """
 
     task: str

@@ -25,7 +25,7 @@ from dolfinx_neural_topo.optimize.multistart import (
     preset,
     starts,
 )
-from dolfinx_neural_topo.optimize.multistart.schedule import FINISH_SHARE
+from dolfinx_neural_topo.optimize.multistart.schedule import FINISH_RESERVE, PLENTY
 from dolfinx_neural_topo.optimize.multistart.teams import share
 from dolfinx_neural_topo.physics import Compliance, StateProblem, heat, ramp, simp, simp_penalty
 
@@ -569,43 +569,43 @@ def test_presets_follow_the_size():
     assert preset(2**15) is not preset(100)
 
 
-def test_a_budget_is_shared_by_starts_and_the_last_round(design, levels):
+def test_a_budget_buys_starts_beside_a_usual_last_round(design, levels):
     schedule = dataclasses.replace(SMALL, rounds=(Round(2, 0, 4), Round(1, 0, 100, tolerance=1e-3)))
     assert schedule.cost(levels.weight) == 2 * 10 / 4 + 2 * (12 / 16 + 3 / 4) + 8
-    rich, poor = (schedule.fitted(budget, levels.weight) for budget in (80.0, 15.0))
+    rich, poor = (schedule.fitted(budget, levels.weight) for budget in (80.0, FINISH_RESERVE + 9.0))
     assert rich.num_starts > schedule.num_starts
     assert rich.rounds[0].keep > 2
     assert [group.count for group in poor.starts] == [1, 1]
-    for budget, fitted in ((80.0, rich), (15.0, poor)):
-        cost, last = fitted.cost(levels.weight), fitted.rounds[-1]
-        assert 0.6 * budget - 8 < cost <= (1.0 - FINISH_SHARE) * budget
-        assert budget - 1 < cost + last.evaluations <= budget
-        assert last == dataclasses.replace(schedule.rounds[-1], evaluations=last.evaluations)
-    several = schedule.fitted(80.0, levels.weight, alternatives=4)
-    assert 80 - 4 < several.cost(levels.weight) + 4 * several.rounds[-1].evaluations <= 80
-    short = dataclasses.replace(schedule, rounds=(Round(2, 0, 4), Round(1, 0, 5)))
-    fitted = short.fitted(80.0, levels.weight)  # a short last round leaves more for starts
-    assert fitted.rounds[-1].evaluations == 5 and fitted.cost(levels.weight) > 60
-    with pytest.raises(InputError, match="budget must be at least 14 equiv.* here, got 4"):
+    for budget, fitted in ((80.0, rich), (FINISH_RESERVE + 9.0, poor)):
+        assert budget - 8 < fitted.cost(levels.weight) + FINISH_RESERVE <= budget
+        assert fitted.rounds[-1] == schedule.rounds[-1]
+    rich = schedule.fitted(PLENTY + 100.0, levels.weight)
+    assert rich.rounds[-1] == dataclasses.replace(schedule.rounds[-1], evaluations=150, window=60)
+    assert PLENTY + 42 < rich.cost(levels.weight) + FINISH_RESERVE + 50 <= PLENTY + 100
+    four = schedule.fitted(PLENTY + 100.0, levels.weight, alternatives=4)
+    assert four.rounds[-1].window == 22 and four.cost(levels.weight) <= PLENTY + 100 - 4 * (FINISH_RESERVE + 12)
+    unfinished = dataclasses.replace(schedule, rounds=(Round(2, 0, 4), Round(1, 0, 10, tolerance=1e-3)))
+    assert unfinished.fitted(PLENTY + 100.0, levels.weight).rounds[-1] == unfinished.rounds[-1]
+    with pytest.raises(InputError, match=f"budget must be at least {FINISH_RESERVE + 8} equiv.* here, got 4"):
         minimize_multistart(design, heated, schedule=schedule, budget=4)
     with pytest.raises(
         InputError, match=r"no coarser mesh makes starts cheap, got 4; way out: more cells, in even"
     ):
         schedule.fitted(4, lambda level: 1.0)
-    least = schedule.fitted(14, levels.weight)
-    assert least.num_starts == 2
 
 
 @pytest.mark.parametrize("tolerance", [0.5, 1e-9])
 def test_the_last_round_goes_on_as_long_as_it_gains(design, tolerance):
-    """It spends what the budget leaves, or less, and what it spends is reported."""
-    schedule = dataclasses.replace(SMALL, rounds=(Round(2, 0, 4), Round(1, 0, 100, tolerance=tolerance)))
-    found = minimize_multistart(design, heated, schedule=schedule, budget=34.0)
+    """It spends less than the budget counts for it, or more, and what it spends is reported."""
+    last = Round(1, 0, 3 * FINISH_RESERVE, tolerance=tolerance)
+    schedule = dataclasses.replace(SMALL, rounds=(Round(2, 0, 4), last))
+    budget = FINISH_RESERVE + 9.0
+    found = minimize_multistart(design, heated, schedule=schedule, budget=budget)
     *before, finish = found.found
-    spent = sum(each.equivalent_evaluations for each in before)
-    assert found.equivalent_evaluations == spent + finish.evaluations <= 34.0
-    assert (found.equivalent_evaluations > 33.0) is (tolerance < 0.1)
-    assert ("gained less than" in finish.reason) is (tolerance > 0.1)
+    assert sum(each.equivalent_evaluations for each in before) == 8.0
+    assert found.equivalent_evaluations == 8.0 + finish.evaluations
+    assert (finish.evaluations > FINISH_RESERVE) is (tolerance < 0.1)
+    assert ("gained less than" in finish.reason) or finish.evaluations == last.evaluations
 
 
 def test_jobs_are_shared_by_cost():

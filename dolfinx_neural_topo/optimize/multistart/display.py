@@ -10,7 +10,7 @@ from typing import TextIO
 
 from mpi4py import MPI
 
-from dolfinx_neural_topo.optimize.multistart.schedule import Schedule
+from dolfinx_neural_topo.optimize.multistart.schedule import FINISH_RESERVE, Schedule
 from dolfinx_neural_topo.optimize.progress import duration
 from dolfinx_neural_topo.optimize.step import Step
 
@@ -44,7 +44,9 @@ class Display:
         self._show = comm.rank == 0 and (self._terminal if show is None else show)
         self._schedule, self._weight = schedule, weight
         finish = schedule.rounds[-1]
-        self._planned = schedule.cost(weight) + max(alternatives, finish.keep) * finish.evaluations
+        self._planned = schedule.cost(weight) + max(alternatives, finish.keep) * min(
+            max(FINISH_RESERVE, finish.window), finish.evaluations
+        )
         self._begin = time.perf_counter()
         self._spent, self._best = 0.0, math.inf
         self._stage, self._jobs, self._done, self._level, self._groups = "", 0, 0, 0, 1

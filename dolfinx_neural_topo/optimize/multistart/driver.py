@@ -77,10 +77,9 @@ def minimize_multistart(
             the same region; what it returns is handed to `problem`, and may carry tags. None for an evenly
             spaced grid of a rectangle or box, which coarsens itself.
         schedule: Starts and promotions; the preset for the number of cells if None.
-        budget: The most equivalent evaluations; None leaves the schedule as it is. Three fifths are for as
-            many starts as fit, the rest for the last round, which may end earlier where it gains no more (see
-            `Schedule.fitted`). Alternatives beyond those planned for come on top. What a run took is in the
-            result.
+        budget: Equivalent evaluations planned for; None leaves the schedule as it is. It gets as many starts
+            as fit beside a last round of usual length, which then goes on as long as it gains: some runs take
+            less and some more (see `Schedule.fitted`). What a run took is in the result.
         seed: Of all starts, zero or positive.
         parameterization: "network", or one of the controls "linear", "pixels" and "uniform" (of which one
             start is enough).

@@ -22,9 +22,6 @@ from dolfinx_neural_topo.optimize.result import FEASIBLE, Result
 from dolfinx_neural_topo.optimize.starting_at import StartingAt
 from dolfinx_neural_topo.optimize.stopping import RelativeProgress
 
-WINDOW = 10
-"""Evaluations in which a design must gain what `Round.tolerance` asks for."""
-
 
 def start(
     levels: Levels,
@@ -161,7 +158,7 @@ def _mma(levels: Levels, before: Found, promotion: Round, method: MMA, x: Array,
         StartingAt(levels.design(level), x),
         method,
         evaluations=promotion.evaluations,
-        stop=None if promotion.tolerance is None else RelativeProgress(promotion.tolerance, WINDOW),
+        stop=None if promotion.tolerance is None else RelativeProgress(promotion.tolerance, promotion.window),
         callbacks=[display.evaluation],
         progress=False,
     )

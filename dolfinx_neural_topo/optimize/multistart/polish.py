@@ -13,15 +13,14 @@ from dolfinx_neural_topo.optimize.multistart.levels import Levels
 
 
 class Polish(MMA):
-    """MMA for a nearly finished design: asymptotes that are wide at first and widen fast, but short moves.
+    """MMA for a nearly finished design: wide first asymptotes, but short moves.
 
     With the usual moves the objective rises by up to a percent for some evaluations, twice in the first
-    thirty, while all cells change their direction; a test for progress then stops the run too early. Bars
-    that should vanish do so slowly: their cells keep their direction, and want ever longer steps.
+    thirty, while all cells change their direction; a test for progress then stops the run too early.
     """
 
     def __init__(self) -> None:
-        super().__init__(move=0.15, growth=2.0, shrink=0.6, initial=1.0)
+        super().__init__(move=0.15, initial=1.0)
 
 
 class Resumed(Polish):

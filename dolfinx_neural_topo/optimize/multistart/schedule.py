@@ -46,8 +46,8 @@ class Round:
         keep: How many are promoted.
         level: Level of the physics.
         evaluations: Budget of each, or the most that
-        tolerance: leaves to a design that must gain this part of its objective in 10 evaluations; None for no
-            early stop.
+        tolerance: leaves to a design that must gain this part of its objective in
+        window: so many evaluations; a tolerance of None is no early stop.
         repair: If positive, the start's own parameters go on instead (a network's weights by L-BFGS), and so
             many evaluations of MMA follow as after a start.
         trial: If not empty, designs stay as they are, but are compared from now on by a trial of the last
@@ -58,6 +58,7 @@ class Round:
     level: int
     evaluations: int
     tolerance: float | None = None
+    window: int = 10
     repair: int = 0
     trial: tuple[float, ...] = ()
 
@@ -168,34 +169,34 @@ class Schedule:
 
     @checked
     def fitted(self, budget: float, weight: Callable[[int], float], alternatives: int = 1) -> Schedule:
-        """Return the schedule with as many starts as a budget allows, and what is left for the last round.
+        """Return the schedule with as many starts as a budget allows beside a usual last round.
 
-        The last round gets two fifths of the budget (or its own evaluations, if those are less): so much
-        finishing is worth as much as more starts. It may end earlier, by its tolerance. Starts from the
-        uniform design that do not fit are left out.
+        Each design of the last round counts as `FINISH_RESERVE` evaluations (or its budget, if that is less),
+        which is about what it takes where little is left to gain. Half of what a budget has beyond `PLENTY`
+        is for finishing too: there more starts gain less than to wait until bars have vanished. The last
+        round itself is not cut: it goes on until its tolerance says otherwise, so that a design that still
+        gains spends more than the budget, and one that does not, less. Starts from the uniform design that do
+        not fit are left out.
 
         Args:
-            budget: The most equivalent evaluations.
+            budget: Equivalent evaluations planned for.
             weight: Cells of a level relative to those of the full mesh.
             alternatives: How many designs will be finished, if more than the last round keeps.
 
         Raises:
             InputError: The budget is too small for one start of each group.
         """
-        last = self.rounds[-1]
-        finished = max(alternatives, last.keep)
-        spare = budget - min(finished * last.evaluations, FINISH_SHARE * budget)
+        last, finished = self.rounds[-1], max(alternatives, self.rounds[-1].keep)
+        more = max(0, int((budget - PLENTY) / (2 * finished))) if last.evaluations > FINISH_RESERVE else 0
+        last = replace(last, evaluations=last.evaluations + more, window=last.window + more)
+        reserve = finished * (min(FINISH_RESERVE, last.evaluations) + more)
         for percent in reversed(range(1, 1001)):
             schedule = self.scaled(percent / 100)
-            cost = schedule.cost(weight)
-            if cost <= spare:
-                evaluations = min(last.evaluations, max(1, int((budget - cost) / finished)))
-                return replace(
-                    schedule, rounds=(*schedule.rounds[:-1], replace(last, evaluations=evaluations))
-                )
+            if schedule.cost(weight) + reserve <= budget:
+                return replace(schedule, rounds=(*schedule.rounds[:-1], last))
         if self.uniform:
             return replace(self, uniform=self.uniform[:-1]).fitted(budget, weight, alternatives)
-        needed = math.ceil(min(cost + finished * last.evaluations, cost / (1.0 - FINISH_SHARE)))
+        needed = math.ceil(schedule.cost(weight)) + reserve
         why = way_out = ""
         if weight(1) == 1.0:
             why = ", since no coarser mesh makes starts cheap"
@@ -211,14 +212,17 @@ TRIAL, TRIAL_3D = Round(1, 1, 12, trial=(8.0,)), Round(1, 1, 24, trial=(8.0, 16.
 UNIFORM = Starts(1, level=1, evaluations=80, ramp=SLOW_RAMP)
 """MMA from the uniform design on the next coarser mesh, while the penalty is raised."""
 
-FINISH_SHARE = 0.4
-"""Part of a budget that is kept for the last round."""
+FINISH_RESERVE = 25
+"""Evaluations that a budget counts for each design of the last round."""
+
+PLENTY = 150
+"""Budget from which on half goes to finishing."""
 
 UNFINISHED = 10
 """Evaluations of the last round where another stage follows."""
 
-FINISH = Round(1, level=0, evaluations=200, tolerance=1e-4)
-"""The winner goes on until it gains less than 0.01 % in 10 evaluations."""
+FINISH = Round(1, level=0, evaluations=100, tolerance=1e-3)
+"""The winner goes on until it gains less than 0.1 % in 10 evaluations."""
 
 PRESETS = {
     "small": Schedule(
