@@ -580,8 +580,10 @@ def test_a_budget_buys_starts_beside_a_usual_last_round(design, levels):
         assert budget - 8 < fitted.cost(levels.weight) + FINISH_RESERVE <= budget
         assert fitted.rounds[-1] == schedule.rounds[-1]
     rich = schedule.fitted(PLENTY + 100.0, levels.weight)
-    assert rich.rounds[-1] == dataclasses.replace(schedule.rounds[-1], evaluations=150, window=60)
+    assert rich.rounds[-1] == dataclasses.replace(schedule.rounds[-1], evaluations=100, window=60)
     assert PLENTY + 42 < rich.cost(levels.weight) + FINISH_RESERVE + 50 <= PLENTY + 100
+    longest = schedule.fitted(PLENTY + 200.0, levels.weight).rounds[-1]
+    assert (longest.evaluations, longest.window) == (FINISH_RESERVE + 100, 110)
     four = schedule.fitted(PLENTY + 100.0, levels.weight, alternatives=4)
     assert four.rounds[-1].window == 22 and four.cost(levels.weight) <= PLENTY + 100 - 4 * (FINISH_RESERVE + 12)
     unfinished = dataclasses.replace(schedule, rounds=(Round(2, 0, 4), Round(1, 0, 10, tolerance=1e-3)))

@@ -188,15 +188,15 @@ class Schedule:
         """
         last, finished = self.rounds[-1], max(alternatives, self.rounds[-1].keep)
         more = max(0, int((budget - PLENTY) / (2 * finished))) if last.evaluations > FINISH_RESERVE else 0
-        last = replace(last, evaluations=last.evaluations + more, window=last.window + more)
-        reserve = finished * (min(FINISH_RESERVE, last.evaluations) + more)
+        each = min(FINISH_RESERVE, last.evaluations) + more
+        last = replace(last, evaluations=max(last.evaluations, each), window=last.window + more)
         for percent in reversed(range(1, 1001)):
             schedule = self.scaled(percent / 100)
-            if schedule.cost(weight) + reserve <= budget:
+            if schedule.cost(weight) + finished * each <= budget:
                 return replace(schedule, rounds=(*schedule.rounds[:-1], last))
         if self.uniform:
             return replace(self, uniform=self.uniform[:-1]).fitted(budget, weight, alternatives)
-        needed = math.ceil(schedule.cost(weight)) + reserve
+        needed = math.ceil(schedule.cost(weight)) + finished * each
         why = way_out = ""
         if weight(1) == 1.0:
             why = ", since no coarser mesh makes starts cheap"
