@@ -2,8 +2,9 @@
 # # Time to a built design
 #
 # Whole processes, from the command line to all files written: neural multi-start and its last stage, 200
-# evaluations in all on small tasks, 150 on large ones, on two ranks of one thread. Writes seconds, objective
-# and pieces of each task to `demos/results/built_seconds.json`, and prints the medians of each size.
+# evaluations in all on small tasks (or `--evaluations N`), 150 on large ones, on two ranks of one thread.
+# Writes seconds, objective and pieces of each task to `demos/results/built_seconds.json` (or
+# `built_seconds_N.json`), and prints the medians of each size.
 #
 #     ./with-fenicsx python3 demos/benchmark_built.py [TASK ...]
 #
@@ -55,6 +56,7 @@ def paper_seconds(python, checkout, task):
 
 parser = argparse.ArgumentParser(description="Time to a built design; see the head of this file.")
 parser.add_argument("tasks", nargs="*", default=" ".join(FAMILIES.values()).split(), metavar="TASK")
+parser.add_argument("--evaluations", type=int, default=200, metavar="N", help="budget of small tasks (200)")
 parser.add_argument("--paper", nargs=2, metavar=("PYTHON", "CHECKOUT"), help="time the paper's own code too")
 arguments = parser.parse_args()
 records, seconds, ratios = [], defaultdict(list), defaultdict(list)
@@ -66,7 +68,7 @@ for task in arguments.tasks:
     with tempfile.TemporaryDirectory() as folder:
         command = ["mpirun", "-n", "2", sys.executable, "-m", "dolfinx_neural_topo", "run", task, "--method"]
         command += ["neural-multistart", "--buildable", "--out", folder, "--json", "--evaluations"]
-        command += ["150" if int(size) > 128 else "200"]
+        command += ["150" if int(size) > 128 else str(arguments.evaluations)]
         begin, load = time.perf_counter(), os.getloadavg()[0]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         took = time.perf_counter() - begin
@@ -88,6 +90,7 @@ for size, each in ratios.items():
         f"{size} x {size}: {PAPER_EVALUATIONS} evaluations of the paper's own code take {min(each):.0f} to "
         f"{max(each):.0f} times as long, median {statistics.median(each):.0f}"
     )
-path = Path(__file__).parent / "results" / "built_seconds.json"
+name = "built_seconds" + ("" if arguments.evaluations == 200 else f"_{arguments.evaluations}")
+path = Path(__file__).parent / "results" / f"{name}.json"
 about = {"commit": provenance.commit(), "versions": provenance.versions(), "cores": os.cpu_count()}
 path.write_text(json.dumps({**about, "runs": records}, indent=1) + "\n")

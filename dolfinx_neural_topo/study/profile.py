@@ -173,7 +173,7 @@ def bare_reference(state: StateProblem, rho: np.ndarray, repeats: int = 5) -> tu
     Note: Collective.
     """
     state.solve(rho)
-    given, traits, preset = state._operator.solver.options, state._operator.traits, state._operator._preset
+    given, traits, name = state._operator.solver.options, state._operator.traits, state._operator._preset
     assert traits is not None  # known since the solve
     b = state._load_cases.loads.vectors[0].copy()
     state.destroy()
@@ -200,7 +200,7 @@ def bare_reference(state: StateProblem, rho: np.ndarray, repeats: int = 5) -> tu
         ksp.solve(b, x)
 
     assemble()
-    preset = choose(preset, traits)
+    preset = choose(name, traits)
     modes = (
         nullspace.attach_near_nullspace(A, nullspace.free_motions(state.V)[1])
         if preset.near_nullspace

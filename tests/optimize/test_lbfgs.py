@@ -173,7 +173,11 @@ def test_a_new_objective_is_followed_from_the_current_iterate():
 
 def test_first_step_is_the_length_of_the_first_trial():
     for length in (1.0, 0.1):
-        _, points, _ = drive(lambda length=length: LBFGS(first_step=length), Smooth(rosenbrock, HARD_START), 2)
+        method = LBFGS(first_step=length)
+        method.start(variables := Smooth(rosenbrock, HARD_START))
+        first = method.ask().copy()
+        method.tell(first, variables.evaluate(first))
+        points = first, method.ask()
         assert np.linalg.norm(points[1] - points[0]) == pytest.approx(length)
 
 

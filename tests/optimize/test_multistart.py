@@ -585,7 +585,8 @@ def test_a_budget_buys_starts_beside_a_usual_last_round(design, levels):
     longest = schedule.fitted(PLENTY + 200.0, levels.weight).rounds[-1]
     assert (longest.evaluations, longest.window) == (FINISH_RESERVE + 100, 110)
     four = schedule.fitted(PLENTY + 100.0, levels.weight, alternatives=4)
-    assert four.rounds[-1].window == 22 and four.cost(levels.weight) <= PLENTY + 100 - 4 * (FINISH_RESERVE + 12)
+    assert four.rounds[-1].window == 22
+    assert four.cost(levels.weight) <= PLENTY + 100 - 4 * (FINISH_RESERVE + 12)
     unfinished = dataclasses.replace(schedule, rounds=(Round(2, 0, 4), Round(1, 0, 10, tolerance=1e-3)))
     assert unfinished.fitted(PLENTY + 100.0, levels.weight).rounds[-1] == unfinished.rounds[-1]
     with pytest.raises(InputError, match=f"budget must be at least {FINISH_RESERVE + 8} equiv.* here, got 4"):
