@@ -484,12 +484,37 @@ def test_bad_input(design, levels):
     with pytest.raises(InputError, match="rounds with repair must come first"):
         Schedule((Starts(2, 1),), 1, (Round(2, 1, 4), Round(1, 1, 4, repair=2), Round(1, 0, 4)))
     for betas, says in (
-        (True, "must be a tuple"),
+        (True, "must be a sequence"),
+        ([8.0], "must be a tuple"),
         ((8.0,) * 5, "evaluations"),
         ((8.0, -1.0), "trial must be pos"),
     ):
         with pytest.raises(InputError, match=says):
             Schedule((Starts(2, 1),), 1, (Round(2, 1, 4, trial=betas), Round(1, 0, 4)))
+    for name, wrong in (
+        ("count", 1.5),
+        ("level", -1),
+        ("evaluations", 0),
+        ("repair", 0),
+        ("ramp", ()),
+        ("ramp", ((2, 1.0),)),
+        ("ramp", ((0, -1.0),)),
+        ("ramp", "slow"),
+    ):
+        with pytest.raises(InputError, match=f"^{name}.* must"):
+            Starts(**{"count": 1, "level": 0, name: wrong})
+    for name, wrong in (
+        ("keep", "a"),
+        ("level", -1),
+        ("evaluations", 0),
+        ("tolerance", -1.0),
+        ("window", 0),
+        ("repair", -1),
+    ):
+        with pytest.raises(InputError, match=f"^{name} must"):
+            Round(**{"keep": 1, "level": 0, "evaluations": 4, name: wrong})
+    with pytest.raises(InputError, match="repair_level must be at least 0, got -1"):
+        Schedule((Starts(1, 0),), -1, (Round(1, 0, 4),))
     constrained = Design(design.functional, design.domain, constraints=[(design.functional, 1.0)])
     with pytest.raises(InputError, match="no constraint beside its volume"):
         Levels(constrained, heated)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from dolfinx_neural_topo._checks import check_number
+from dolfinx_neural_topo._checks import check_count, check_number
 from dolfinx_neural_topo.errors import InputError, checked
 
 RAMP = ((0, 1 / 2), (10, 2 / 3), (20, 5 / 6), (30, 1.0))
@@ -17,6 +17,7 @@ SLOW_RAMP = tuple((2 * at, factor) for at, factor in RAMP)
 """The same, in twice as many evaluations."""
 
 
+@checked
 @dataclass(frozen=True)
 class Starts:
     """Equal starts from different random seeds.
@@ -27,7 +28,10 @@ class Starts:
         evaluations: Budget of each.
         repair: Evaluations of MMA that follow, at the level where starts are compared.
         half_resolution: Whether networks work at half the resolution of the full mesh.
-        ramp: Pairs (evaluation, penalty relative to the problem's own).
+        ramp: Pairs (evaluation, penalty relative to the problem's own), the first one at evaluation 0.
+
+    Raises:
+        InputError: A number out of range.
     """
 
     count: int
@@ -37,7 +41,16 @@ class Starts:
     half_resolution: bool = False
     ramp: tuple[tuple[int, float], ...] = RAMP
 
+    def __post_init__(self) -> None:
+        _check_counts(self, {"count": 0, "level": 0, "evaluations": 1, "repair": 1})
+        if [at for at, _ in self.ramp[:1]] != [0]:
+            raise InputError(f"ramp of starts must begin at evaluation 0, got {self.ramp!r}")
+        for at, factor in self.ramp:
+            check_count("ramp, an evaluation,", at, 0)
+            check_number("ramp, a factor,", factor, "(0, inf)")
 
+
+@checked
 @dataclass(frozen=True)
 class Round:
     """A promotion: the best designs so far get more evaluations of MMA.
@@ -52,6 +65,9 @@ class Round:
             many evaluations of MMA follow as after a start.
         trial: If not empty, designs stay as they are, but are compared from now on by a trial of the last
             stage: MMA with a projection of this sharpness, each for the same part of the evaluations.
+
+    Raises:
+        InputError: A number out of range, or a trial with more numbers than evaluations.
     """
 
     keep: int
@@ -61,6 +77,23 @@ class Round:
     window: int = 10
     repair: int = 0
     trial: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_counts(self, {"keep": 0, "level": 0, "evaluations": 1, "window": 1, "repair": 0})
+        if self.tolerance is not None:
+            check_number("tolerance", self.tolerance, "(0, inf)")
+        if not isinstance(self.trial, tuple) or len(self.trial) > self.evaluations:
+            raise InputError(
+                "trial of a round must be a tuple of no more numbers than it has evaluations "
+                f"({self.evaluations}), got {self.trial!r}; way out: such as (8.0,)"
+            )
+        for beta in self.trial:
+            check_number("trial", beta, "(0, inf)")
+
+
+def _check_counts(of: object, least: dict[str, int]) -> None:
+    for name, smallest in least.items():
+        check_count(name, getattr(of, name), smallest)
 
 
 @checked
@@ -76,8 +109,8 @@ class Schedule:
             compares them with the others, whatever their objectives.
 
     Raises:
-        InputError: No start, a promotion of more designs than there are, no last round at level 0, one with
-            repair after one without, or a trial without numbers or with more of them than evaluations.
+        InputError: No start, a promotion of more designs than there are, no last round at level 0, or one
+            with repair after one without.
     """
 
     starts: tuple[Starts, ...]
@@ -91,14 +124,7 @@ class Schedule:
             raise InputError(f"rounds must keep ever fewer of at least one start, got {counts} designs")
         if not self.rounds or self.rounds[-1].level != 0:
             raise InputError("rounds must end at level 0, the full mesh")
-        for each in self.rounds:
-            if not isinstance(each.trial, tuple) or len(each.trial) > each.evaluations:
-                raise InputError(
-                    "trial of a round must be a tuple of no more numbers than it has evaluations "
-                    f"({each.evaluations}), got {each.trial!r}; way out: such as (8.0,)"
-                )
-            for beta in each.trial:
-                check_number("trial", beta, "(0, inf)")
+        check_count("repair_level", self.repair_level, 0)
         own = [each.repair > 0 for each in self.rounds]
         if own != sorted(own, reverse=True):
             raise InputError("rounds with repair must come first: densities have no parameters to go on with")
