@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse
 from dolfinx.mesh import compute_midpoints
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from scipy.spatial import cKDTree
 
 from dolfinx_neural_topo._communication import exchange
@@ -48,6 +48,69 @@ def pieces(domain: DesignDomain, solid: NDArray[np.bool_]) -> tuple[Ints, int]:
     labels = np.full(domain.num_owned_cells, -1, dtype=np.int64)
     labels[solid] = np.argsort(np.argsort(first))[whole[mine[solid]]]
     return labels, len(first)
+
+
+def joints(domain: DesignDomain, labels: Ints, count: int, density: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return void cells that join pieces where these meet at a corner (in 3D an edge) only.
+
+    Solid cells that share a corner hold each other in finite elements, and are two pieces all the same. A
+    void cell with facets on both makes them one. Only as many are returned as it takes, the densest ones.
+
+    Args:
+        domain: Design domain.
+        labels: Piece of each owned cell, -1 in void, as `pieces` returns them.
+        count: How many pieces there are.
+        density: Owned values that order the cells, at least 0.
+
+    Returns:
+        True in cells to be filled, owned, shape (num_owned_cells,).
+
+    Note: Collective.
+    """
+    comm, void = domain.comm, domain.design & (labels < 0)
+    cells, facets = _sides(domain, labels >= 0)
+    solid = _sent(comm, np.stack([facets, labels[cells]], axis=1))
+    solid = solid[np.argsort(solid[:, 0], kind="stable")]
+    cells, facets = _sides(domain, void)
+    sides = np.tile(np.arange(len(cells) // max(1, void.sum())), void.sum())
+    keys = -np.maximum(density[cells], 0.0).view(np.int64)  # dense ones first
+    open_sides = _sent(comm, np.stack([facets, domain.canonical_index[cells], sides, keys], axis=1))
+    first = np.searchsorted(solid[:, 0], open_sides[:, 0])
+    met = np.searchsorted(solid[:, 0], open_sides[:, 0], side="right") > first
+    rows = _sent(comm, np.column_stack([open_sides[met, 1:], solid[first[met], 1]]))
+    edges = np.concatenate(comm.allgather(_corners(rows[np.argsort(rows[:, 0], kind="stable")], domain)))
+    edges = edges[np.lexsort((edges[:, 0], edges[:, 1]))]
+    _, best = np.unique(edges[:, 2:], axis=0, return_index=True)
+    graph = scipy.sparse.coo_matrix((best + 1.0, edges[best, 2:].T), shape=(count, count))
+    chosen = edges[minimum_spanning_tree(graph).data.astype(np.int64) - 1, 0]
+    return np.isin(domain.canonical_index, chosen)
+
+
+def _corners(rows: Ints, domain: DesignDomain) -> Ints:
+    """Return the pairs of pieces that meet at a corner of a void cell.
+
+    Args:
+        rows: Void cell, its side, its key and the piece there, shape (n, 4), sorted by cells.
+        domain: Design domain.
+
+    Returns:
+        Void cell, its key and the two pieces, the lower one first, shape (m, 4).
+    """
+    name = domain.mesh.topology.cell_name()
+    opposite = {"quadrilateral": 3, "hexahedron": 5}.get(name, -1)  # sum of the numbers of opposite sides
+    found = [np.empty((0, 4), dtype=np.int64)]
+    for shift in range(1, 6):
+        one, other = rows[:-shift], rows[shift:]
+        meet = (one[:, 0] == other[:, 0]) & (one[:, 3] != other[:, 3])
+        meet &= one[:, 1] + other[:, 1] != opposite
+        both = np.sort(np.stack([one[meet, 3], other[meet, 3]], axis=1), axis=1)
+        found.append(np.column_stack([one[meet][:, [0, 2]], both]))
+    return np.concatenate(found)
+
+
+def _sent(comm, rows: Ints) -> Ints:
+    """Send each row to the rank that its first number chooses; return what came here."""
+    return np.concatenate(exchange(comm, [rows[rows[:, 0] % comm.size == q] for q in range(comm.size)]))
 
 
 def _sides(domain: DesignDomain, solid: NDArray[np.bool_]) -> tuple[Ints, Ints]:
@@ -96,7 +159,7 @@ def _meetings(comm, facets: Ints, pieces_of_ranks: Ints) -> Ints:
     _, places, counts = np.unique(facets, return_index=True, return_counts=True)
     open_sides = places[counts == 1]
     rows = np.stack([facets[open_sides], pieces_of_ranks[open_sides]], axis=1)
-    received = np.concatenate(exchange(comm, [rows[rows[:, 0] % comm.size == q] for q in range(comm.size)]))
+    received = _sent(comm, rows)
     received = received[np.argsort(received[:, 0], kind="stable")]
     pairs = np.unique(_neighbours(received[:, 0], received[:, 1]), axis=0)
     return np.concatenate(comm.allgather(pairs))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from density_cases import MESHES, CellType, comm, gathered, make_domain, rectangle, seeded
+from dolfinx.mesh import create_box, create_rectangle
 from mpi4py import MPI
 from scipy import ndimage
 from scipy.sparse import coo_matrix
@@ -11,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from dolfinx_neural_topo.density import CellGrid, SymmetryPlane
 from dolfinx_neural_topo.density.cut import cut
 from dolfinx_neural_topo.density.length_scale import least_width, length_scale
-from dolfinx_neural_topo.density.pieces import pieces
+from dolfinx_neural_topo.density.pieces import joints, pieces
 from dolfinx_neural_topo.density.widths import least_gap, least_member
 from dolfinx_neural_topo.errors import InputError
 
@@ -133,3 +134,35 @@ def test_length_scale_gives_the_widths_asked_for(dim):
 def test_widths_without_sense_are_refused(widths):
     with pytest.raises(InputError, match="min_"):
         length_scale(*widths, 2)
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize(
+    ("kind", "solid", "joining"),
+    [
+        ("quadrilateral", [(0, 0), (1, 1), (2, 2)], 2),  # a diagonal bar: one cell a corner, not two
+        ("quadrilateral", [(0, 0), (2, 0)], 0),  # a gap of one cell is no corner
+        ("quadrilateral", [(0, 0), (1, 1), (1, 0)], 0),  # one piece already
+        ("hexahedron", [(0, 0, 0), (1, 1, 0)], 1),  # an edge
+        ("triangle", [(0, 0), (1, 1)], 1),
+    ],
+)
+def test_pieces_that_meet_at_a_corner_are_joined_by_as_few_cells_as_it_takes(kind, solid, joining):
+    dim = 3 if kind == "hexahedron" else 2
+    sizes = [4, 3, 2][:dim]
+    create = create_box if dim == 3 else create_rectangle
+    results = []
+    for each in (MPI.COMM_SELF, comm):
+        corners = [(0.0,) * dim, tuple(map(float, sizes))]
+        domain = make_domain(create(each, corners, sizes, CellType[kind]), volume_fraction=0.5)
+        places = np.floor(domain.midpoints[:, :dim]).astype(int)
+        bar = np.isin(places @ [100, 10, 1][:dim], np.array(solid) @ [100, 10, 1][:dim])
+        density = 0.5 - 1e-2 * domain.midpoints[:, 1]  # the lower one of two cells
+        labels, count = pieces(domain, bar)
+        filled = joints(domain, labels, count, density)
+        assert each.allreduce(int(filled.sum())) == joining
+        assert not (filled & bar).any()
+        if joining:
+            assert pieces(domain, bar | filled)[1] == 1
+        results.append(gathered(domain, filled))
+    np.testing.assert_array_equal(results[0], results[1])

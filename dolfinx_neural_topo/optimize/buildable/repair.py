@@ -11,14 +11,13 @@ from scipy.spatial import cKDTree
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.density import DesignDomain
 from dolfinx_neural_topo.density.cut import cut
-from dolfinx_neural_topo.density.pieces import pieces
+from dolfinx_neural_topo.density.pieces import joints, pieces
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.physics.attachment import Attachments
 
 Bools = NDArray[np.bool_]
 
-_ROUNDS = 12  # of repair; each changes a few cells, and what takes their place may need repair again
-_FREE_ROUNDS = 6  # after these it may only be cells beside the largest piece
+_ROUNDS = 12  # of adding and dropping, of trimming, and of both one after the other
 _SOLID = 0.5
 
 
@@ -34,11 +33,11 @@ def mend(
 ) -> Array:
     """Change as few cells of a cut as it takes to get one piece that carries every load.
 
-    Loose material that carries no load is dropped, loaded nodes in void get their cells, and a piece that
-    carries a load of its own (or passive solid cells) is joined to the largest one by a bar on the straight
-    line between the two. Cells at the surface pay for what is added, those of least worth first. What takes
-    the place of dropped material may be loose again; after some rounds only cells beside the largest piece
-    may.
+    First it is made whole, whatever the volume: loaded nodes in void get their cells, pieces that meet at a
+    corner are joined there, loose material that carries no load is dropped, and a piece that still carries a
+    load of its own (or passive solid cells) is joined to the largest one by a bar on the straight line
+    between the two. Then cells at the surface pay for what was added, those of least worth first, unless
+    they hold it together; or dense ones beside it take the place of what was dropped.
 
     Args:
         domain: Design domain.
@@ -55,40 +54,80 @@ def mend(
     Note: Collective.
     """
     first = attachments.holding(rho > _SOLID) & domain.design
-    never = np.zeros_like(first)
-    order = _by_worth(domain, attachments, rho, density, worth)
-    for number in range(_ROUNDS):
-        labels, count = pieces(domain, rho > _SOLID)
-        main = _largest(domain, labels, count)
-        add, drop = _changes(domain, attachments, labels, count, main, width)
-        add &= domain.design & ~first
-        loose, drop = drop & domain.design, drop & domain.design & ~never & ~first
-        some, left = max_replicated(domain.comm, [float((add | drop).any()), float(loose.any())])
-        if not some and not left:
+    for _ in range(_ROUNDS):  # manufacturing may undo what was joined
+        whole = _join(domain, rho, density, attachments, width)
+        first |= (whole > _SOLID) & (rho <= _SOLID)
+        rho = _trim(
+            domain, whole, _by_worth(domain, attachments, whole, density, worth), attachments, first, **limits
+        )
+        if is_whole(domain, rho, attachments):
             break
-        if not some:  # a bar, or cells at a load, that the largest piece can do without
-            drop, first = loose, first & ~loose
-        first |= add
-        never = (never | drop) & ~first
-        closed = never
-        if number >= _FREE_ROUNDS:  # there may be no end of small islands
-            closed = never | ((labels < 0) & ~attachments.beside(labels == main) & ~first)
-        rho = cut(domain, order, first=first, never=closed, **limits)
     return rho
+
+
+def _join(domain: DesignDomain, rho: Array, density: Array, attachments: Attachments, width: float) -> Array:
+    """Return a cut made one piece that carries every load, of any volume. Note: Collective."""
+    for _ in range(_ROUNDS):
+        labels, count = pieces(domain, rho > _SOLID)
+        add, drop = joints(domain, labels, count, density), np.zeros_like(domain.design)
+        if not _any(domain, add):
+            add, drop = _changes(domain, attachments, labels, count, width)
+            add, drop = add & domain.design & (labels < 0), drop & domain.design
+            if not _any(domain, add | drop):
+                break
+        rho = np.where(drop, 0.0, np.where(add, 1.0, rho))
+    return rho
+
+
+def _trim(
+    domain: DesignDomain, whole: Array, order: Array, attachments: Attachments, first: Bools, **limits: Any
+) -> Array:
+    """Return a cut of the allowed volume out of one that is whole, and stays so.
+
+    Args:
+        domain: Design domain.
+        whole: The cut, of any volume.
+        order: Of its cells, as `_by_worth` makes it.
+        attachments: Loads and supports.
+        first: Cells that stay.
+        limits: As for `cut`.
+    """
+    solid, first, never = whole > _SOLID, first.copy(), np.zeros_like(first)
+    reach = solid
+    for _ in range(_ROUNDS):
+        reach = attachments.beside(reach)
+        rho = cut(domain, order, first=first, never=never | ~reach, **limits)
+        loose = (rho > _SOLID) & ~largest_piece(domain, rho)[0]
+        held = solid & (rho <= _SOLID) & attachments.beside(loose) & domain.design
+        more = loose & ~solid
+        if not _any(domain, held | more):
+            break
+        first, never = first | held, never | more
+    return rho
+
+
+def _any(domain: DesignDomain, cells: Bools) -> bool:
+    """Return whether a cell of any rank is marked. Note: Collective."""
+    return bool(max_replicated(domain.comm, float(cells.any())) > 0.0)
 
 
 def _by_worth(
     domain: DesignDomain, attachments: Attachments, rho: Array, density: Array, worth: Array
 ) -> Array:
-    """Return an order of the cells: void ones by density, then the surface by worth, then the inside."""
+    """Return an order of the cells: void ones by density, then the surface by worth, then the inside.
+
+    Of the surface, thin members and what they are fixed to come last: one cell less may sever them.
+    """
     solid = rho > _SOLID
     low, high = max_replicated(
         domain.comm,
         [(-worth[solid]).max(initial=-np.inf), worth[solid].max(initial=-np.inf)],
     )
     relative = (worth + low) / (high + low) if high + low > 0.0 else np.zeros_like(worth)
-    at_surface = solid & attachments.beside(~solid)
-    return np.where(at_surface, 2.0 + relative, np.where(solid, 4.0, np.minimum(density, 1.0)))
+    inside = solid & ~attachments.beside(~solid)
+    thin = attachments.beside(solid & ~attachments.beside(inside))
+    at_surface = np.where(thin, 3.0, 2.0) + relative
+    return np.where(inside, 5.0, np.where(solid, at_surface, np.minimum(density, 1.0)))
 
 
 def largest_piece(domain: DesignDomain, rho: Array) -> tuple[Bools, int]:
@@ -118,10 +157,10 @@ def _changes(
     attachments: Attachments,
     labels: NDArray[np.int64],
     count: int,
-    main: int,
     width: float,
 ) -> tuple[Bools, Bools]:
     """Return the cells to add and those to drop, owned. Note: Collective."""
+    main = _largest(domain, labels, count)
     add = attachments.missing(labels >= 0) & ~domain.void
     drop = np.zeros_like(add)
     for piece in range(count):
