@@ -10,11 +10,14 @@ from mpi4py import MPI
 from scipy.spatial import cKDTree
 
 from dolfinx_neural_topo._checks import check_number, owned_values
-from dolfinx_neural_topo._communication import exchange
+from dolfinx_neural_topo._communication import exchange, sum_replicated
 from dolfinx_neural_topo._dolfinx import dg0_cells, original_cells
 from dolfinx_neural_topo.density.domain import DesignDomain
-from dolfinx_neural_topo.errors import InputError, agree, checked, collective
+from dolfinx_neural_topo.errors import InputError, checked, collective
 from dolfinx_neural_topo.physics.algebra import problems_of
+
+_EMPTY = 0.05
+"""Part of the coarse cells that may hold no fine midpoint."""
 
 
 class Penalty(Protocol):
@@ -30,7 +33,8 @@ class PMeanPooling:
 
     With p the exponent of SIMP, E(rho_coarse) is the volume average of E(rho): the coarse problem needs no
     material law of its own. A fine cell belongs to the coarse cell whose midpoint is nearest to its own; on
-    nested grids that is the cell it lies in. Both meshes may be partitioned in any way.
+    nested grids that is the cell it lies in. A coarse cell that gets none so (unstructured meshes have a few)
+    takes the nearest fine cell, which then belongs to both. Both meshes may be partitioned in any way.
 
     Attributes:
         domain: Fine cells.
@@ -43,7 +47,7 @@ class PMeanPooling:
             coarse problem's own SIMP law.
 
     Raises:
-        InputError: A coarse cell has no fine cell, or the meshes have different communicators.
+        InputError: Many coarse cells have no fine cell, or the meshes have different communicators.
 
     Note: Collective.
     """
@@ -59,19 +63,11 @@ class PMeanPooling:
         self._penalty = penalty
         check_number("penalty", self.penalty, "(0, inf)")
         self._num_coarse = space.dofmap.index_map.size_local
-        self._slots, wanted = self._parents()
+        self._cells, self._slots, wanted = self._parents()
         self._ends = np.cumsum([len(cells) for cells in wanted])
         self._served = exchange(domain.comm, wanted)
-        volume = self._collect(domain.cell_volumes)
-        empty = int(np.count_nonzero(volume == 0.0))
-        agree(
-            domain.comm,
-            f"space must be coarser than the fine mesh, but {empty} of its cells hold no fine midpoint; "
-            "cells twice as wide everywhere, or wider, do"
-            if empty
-            else None,
-        )
-        self._weights = domain.cell_volumes / self._spread(volume)
+        volumes = domain.cell_volumes[self._cells]
+        self._weights = volumes / self._spread(self._collect(volumes))
 
     @property
     def penalty(self) -> float:
@@ -92,7 +88,7 @@ class PMeanPooling:
         Note: Collective.
         """
         p = self.penalty
-        return self._collect(self._weights * np.maximum(rho, 0.0) ** p) ** (1.0 / p)
+        return self._collect(self._weights * np.maximum(rho[self._cells], 0.0) ** p) ** (1.0 / p)
 
     @collective
     def pullback(self, dJ_drho_coarse: np.ndarray, rho: np.ndarray, rho_coarse: np.ndarray) -> np.ndarray:
@@ -111,15 +107,16 @@ class PMeanPooling:
         Note: Collective.
         """
         mean = self._spread(rho_coarse)
-        ratio = np.divide(rho, mean, out=np.ones_like(mean), where=mean > 0.0)
-        return self._spread(dJ_drho_coarse) * self._weights * ratio ** (self.penalty - 1.0)
+        ratio = np.divide(rho[self._cells], mean, out=np.ones_like(mean), where=mean > 0.0)
+        slopes = self._spread(dJ_drho_coarse) * self._weights * ratio ** (self.penalty - 1.0)
+        return np.bincount(self._cells, weights=slopes, minlength=len(rho))
 
-    def _parents(self) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Find the coarse cell of each owned fine cell, among all ranks' coarse midpoints.
+    def _parents(self) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+        """Find the pairs of fine and coarse cells, among all ranks' coarse midpoints.
 
         Returns:
-            For each fine cell the place of its coarse cell among those this rank refers to, and for each rank
-            the numbers (on that rank) of the coarse cells referred to.
+            Of each pair the owned fine cell, and the place of the coarse cell among those this rank refers
+            to; and for each rank the numbers (on that rank) of the coarse cells referred to.
         """
         comm = self.domain.comm
         own = self.space.tabulate_dof_coordinates()[: self._num_coarse]
@@ -127,14 +124,38 @@ class PMeanPooling:
         parts = comm.allgather((own, number))  # small beside the fine mesh, and dropped at the end
         starts = np.concatenate([[0], np.cumsum([len(points) for points, _ in parts])])
         numbers = np.concatenate([part for _, part in parts])
-        nearest = _nearest(np.concatenate([points for points, _ in parts]), numbers, self.domain.midpoints)
+        points = np.concatenate([points for points, _ in parts])
+        nearest = _nearest(points, numbers, self.domain.midpoints)
+        empty = np.flatnonzero(sum_replicated(comm, np.bincount(nearest, minlength=len(points))) == 0)
+        if len(empty) > _EMPTY * len(points):
+            raise InputError(
+                f"space must be coarser than the fine mesh, but {len(empty)} of its {len(points)} cells hold "
+                "no fine midpoint; cells twice as wide everywhere, or wider, do"
+            )
+        mine, fine = self._nearest_fine(points[empty])
+        nearest = np.concatenate([nearest, empty[mine]])
         cells, slots = np.unique(nearest, return_inverse=True)
         bounds = np.searchsorted(cells, starts)
         wanted = [cells[bounds[q] : bounds[q + 1]] - starts[q] for q in range(comm.size)]
-        return slots.reshape(-1), wanted
+        return np.concatenate([np.arange(len(self.domain.midpoints)), fine]), slots.reshape(-1), wanted
+
+    def _nearest_fine(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return which points have their nearest fine cell on this rank, and that cell."""
+        domain = self.domain
+        own = domain.canonical_index
+        distance, fine = np.full(len(points), np.inf), np.zeros(len(points), dtype=np.int64)
+        if len(own) and len(points):
+            fine = _nearest(domain.midpoints, own, points)
+            distance = np.linalg.norm(domain.midpoints[fine] - points, axis=1)
+        number = own[fine] if len(own) else np.zeros_like(fine)
+        everyone = np.array(domain.comm.allgather(np.stack([distance, number])))  # few points
+        least = everyone[:, 0].min(axis=0)
+        tied = np.where(everyone[:, 0] <= least * (1.0 + 1e-9), everyone[:, 1], np.inf)
+        mine = np.flatnonzero(tied.argmin(axis=0) == domain.comm.rank)
+        return mine, fine[mine]
 
     def _collect(self, fine: np.ndarray) -> np.ndarray:
-        """Sum owned fine values over coarse cells."""
+        """Sum values of pairs over coarse cells."""
         partial = np.bincount(self._slots, weights=fine, minlength=self._ends[-1])
         parts = exchange(self.domain.comm, np.split(partial, self._ends[:-1]))
         coarse = np.zeros(self._num_coarse)
@@ -143,7 +164,7 @@ class PMeanPooling:
         return coarse
 
     def _spread(self, coarse: np.ndarray) -> np.ndarray:
-        """Give every owned fine cell the value of its coarse cell: the transpose of `_collect`."""
+        """Give every pair the value of its coarse cell: the transpose of `_collect`."""
         parts = exchange(self.domain.comm, [coarse[cells] for cells in self._served])
         return np.concatenate(parts)[self._slots]
 

@@ -24,7 +24,7 @@ from dolfinx_neural_topo.study import provenance
 
 comm, here = MPI.COMM_WORLD, Path(__file__).parent
 root = here.parents[2]
-SIZES = (0.04, 0.06, 0.09)
+SIZES = (0.04, 0.08, 0.16)
 RADIUS, VOLUME_FRACTION, SEARCH, STAGE = 0.09, 0.25, 140, 50
 PULLS = ((0.5, 0.0, 0.0), (0.0, 0.0, 0.5))  # half of a unit force on half of the bracket
 

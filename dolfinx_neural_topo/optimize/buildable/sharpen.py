@@ -18,11 +18,14 @@ from dolfinx_neural_topo.optimize.mma import MMA
 from dolfinx_neural_topo.optimize.result import Result
 from dolfinx_neural_topo.optimize.starting_at import StartingAt
 
-BETAS = (4.0, 8.0, 16.0, 32.0)
-"""Sharpness of the projection."""
+BETAS = (4.0, 6.0, 9.0, 13.5, 20.0, 30.0)
+"""Sharpness of the projection. Where it rises by more at once, thin members break."""
 
-MOVE = 0.15
+MOVE = 0.08
 """Move limit of MMA."""
+
+TRIAL_MOVE = 0.15
+"""That of a trial, which has fewer evaluations."""
 
 _CLIP = 0.01  # the start keeps this distance from 0 and 1, so that MMA can move all cells
 
@@ -33,6 +36,7 @@ def sharpen(
     betas: Sequence[float],
     counts: Sequence[int],
     *,
+    move: float = MOVE,
     callbacks: Sequence[Callable[[Any], Any]] = (),
     progress: bool | None = False,
 ) -> Result:
@@ -44,6 +48,7 @@ def sharpen(
         rho_design: Start, on owned cells.
         betas: Sharpness.
         counts: Evaluations at each.
+        move: Move limit of MMA.
         callbacks: As for `minimize`.
         progress: As for `minimize`.
 
@@ -59,7 +64,7 @@ def sharpen(
     starts = [0, *accumulate(counts[:-1])]
     return minimize(
         StartingAt(design, start[design.domain.design]),
-        MMA(move=MOVE),
+        MMA(move=move),
         evaluations=sum(counts),
         continuation=Continuation(projection, list(zip(starts, betas, strict=True)), attribute="beta"),
         callbacks=callbacks,
@@ -98,5 +103,5 @@ def trial(
         projection=projection,
     )
     counts = [evaluations // len(betas)] * len(betas)
-    result = sharpen(projected, rho_design, betas, counts, callbacks=callbacks)
+    result = sharpen(projected, rho_design, betas, counts, move=TRIAL_MOVE, callbacks=callbacks)
     return result, len(projection.realizations) * result.evaluations

@@ -25,7 +25,7 @@ from dolfinx_neural_topo.physics.attachment import Attachments
 EVALUATIONS = 50
 """Evaluations of the last stage, before checks and repair."""
 
-SHARES = (0.24, 0.24, 0.24, 0.28)
+SHARES = (0.16, 0.16, 0.16, 0.16, 0.16, 0.2)
 """Share of the evaluations at each sharpness."""
 
 REPAIR_EVALUATIONS = 4
