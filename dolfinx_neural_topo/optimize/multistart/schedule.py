@@ -198,9 +198,9 @@ class Schedule:
         Each design of the last round counts as `FINISH_RESERVE` evaluations (its window, if that is more, and
         its budget, if that is less), which is about what it takes where little is left to gain. Half of what
         a budget has beyond `PLENTY` is for finishing too: there more starts gain less than to wait until bars
-        have vanished. The last round itself is not cut: it goes on until its tolerance says otherwise, so that a design that still
-        gains spends more than the budget, and one that does not, less. Starts from the uniform design that do
-        not fit are left out.
+        have vanished. The last round itself is not cut: it goes on until its tolerance says otherwise, so
+        that a design that still gains spends more than the budget, and one that does not, less. Starts from
+        the uniform design that do not fit are left out.
 
         Args:
             budget: Equivalent evaluations planned for.
