@@ -194,6 +194,24 @@ def test_cells_that_hold_loads_do_not_pay_for_those_of_another_load():
 
 
 @pytest.mark.ranks
+def test_a_diagonal_member_is_joined_at_its_corners_and_paid_for_where_it_is_thick():
+    """Eight of its nine cells are pieces of their own; all but that at the load were dropped as loose."""
+    design = bracket(comm, loads=((17.0, 11.0),), volume_fraction=105.4 / 288)
+    domain, (x, y) = design.domain, np.floor(design.domain.midpoints[:, :2].T)
+    trunk, member = x < 8, (x >= 8) & (x <= 16) & (x - y == 6)
+    density = np.where(trunk | member, 1.0, 0.2 - 1e-3 * y)
+    attachment = Attachments([design.functional.state])
+    before = cut(domain, density)
+    assert pieces(domain, before > 0.5)[1] == 9
+    rho = mend(domain, before, density, attachment, worth=1.0 + x + 1e-2 * y, width=1.5)
+    labels, count = pieces(domain, rho > 0.5)
+    assert count == 1 and attachment.carries(labels == 0)
+    sums = [comm.allreduce(float(rho[cells].sum())) for cells in (member, trunk, rho > 0.5)]
+    assert sums == [9, 96 - 8, 105]
+    design.functional.state.destroy()
+
+
+@pytest.mark.ranks
 def test_islands_without_end_do_not_stay():
     """There are more of them, denser than all that is beside the beam, than repair has rounds."""
     design = bracket(comm, 96, 24, volume_fraction=0.26)
