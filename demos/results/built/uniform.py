@@ -11,16 +11,14 @@ import sys
 from pathlib import Path
 
 import dolfinx_neural_topo as dnt
-from dolfinx_neural_topo.optimize.multistart import Round, Schedule, Starts
-from dolfinx_neural_topo.optimize.multistart.schedule import RAMP
+from dolfinx_neural_topo.optimize.multistart import Round, Schedule
+from dolfinx_neural_topo.optimize.multistart.schedule import UNFINISHED, UNIFORM
 from dolfinx_neural_topo.study.independent import compliance
 from dolfinx_neural_topo.tasks import PAPER_TASKS, get_task
 from dolfinx_neural_topo.tasks.build import build
 from dolfinx_neural_topo.tasks.coarse import meshes, problem
 
-SLOW = tuple((2 * at, factor) for at, factor in RAMP)
-STARTS = Starts(1, level=1, evaluations=80, ramp=SLOW)
-SCHEDULE = Schedule(starts=(STARTS,), repair_level=1, rounds=(Round(1, level=0, evaluations=10),))
+SCHEDULE = Schedule(starts=(UNIFORM,), repair_level=1, rounds=(Round(1, level=0, evaluations=UNFINISHED),))
 SMALL = [name for name in PAPER_TASKS if get_task(name).num_cells < 2**15]
 
 

@@ -13,7 +13,7 @@ from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.physics.algebra import problems_of
 
-DELTA = 0.1
+DELTA = 0.05
 """Distance of the eroded threshold where no width is asked for."""
 
 _ROUNDING = 1e-6  # of the slopes: solves by iteration leave as much

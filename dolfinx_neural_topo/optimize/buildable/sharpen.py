@@ -24,8 +24,8 @@ BETAS = (4.0, 6.0, 9.0, 13.5, 20.0, 30.0)
 MOVE = 0.08
 """Move limit of MMA."""
 
-TRIAL_MOVE = 0.15
-"""That of a trial, which has fewer evaluations."""
+TRIAL_MOVE, TRIAL_DELTA = 0.15, 0.1
+"""Move limit and erosion of a trial, which has fewer evaluations."""
 
 _CLIP = 0.01  # the start keeps this distance from 0 and 1, so that MMA can move all cells
 
@@ -93,8 +93,8 @@ def trial(
 
     Note: Collective.
     """
-    kernel, delta = stage_filter(design, None, None)
-    projection = ThreeFieldProjection(betas[0], delta=delta)
+    kernel, _ = stage_filter(design, None, None)
+    projection = ThreeFieldProjection(betas[0], delta=TRIAL_DELTA)
     projected = Design(
         design.functional,
         design.domain,

@@ -13,6 +13,9 @@ from dolfinx_neural_topo.errors import InputError, checked
 RAMP = ((0, 1 / 2), (10, 2 / 3), (20, 5 / 6), (30, 1.0))
 """Penalty of a start relative to the problem's own, from these evaluations on: 1.5, 2, 2.5, 3."""
 
+SLOW_RAMP = tuple((2 * at, factor) for at, factor in RAMP)
+"""The same, in twice as many evaluations."""
+
 
 @checked
 @dataclass(frozen=True)
@@ -177,30 +180,29 @@ class Schedule:
         """Return a schedule for designs that a last stage goes on with.
 
         In place of the rounds on the full mesh, which compare grey designs, a trial of that stage on the next
-        coarser one tells which design is best once it is built; and the last round is short. In 3D it is
-        longer, and two designs more begin at the uniform one. In 2D that gains nothing, and misleads where
-        coarse physics does.
+        coarser one tells which design is best once it is built; and the last round is short. In 3D one design
+        more begins at the uniform one. In 2D that gains nothing, and misleads where coarse physics does.
 
         Args:
             dim: Dimension of the mesh.
         """
         before = tuple(each for each in self.rounds[:-1] if each.level > 0)
         keep = before[-1].keep if before else self.num_starts
-        uniform = UNIFORM if dim == 3 else ()
+        uniform = (UNIFORM,) if dim == 3 else ()
         compare = (replace(TRIAL_3D if dim == 3 else TRIAL, keep=keep),) if keep + len(uniform) > 1 else ()
-        last = replace(self.rounds[-1], **(UNFINISHED_3D if dim == 3 else UNFINISHED))
+        last = replace(self.rounds[-1], evaluations=UNFINISHED)
         return replace(self, rounds=(*before, *compare, last), uniform=uniform)
 
     @checked
     def fitted(self, budget: float, weight: Callable[[int], float], alternatives: int = 1) -> Schedule:
         """Return the schedule with as many starts as a budget allows beside a usual last round.
 
-        Each design of the last round counts as `FINISH_RESERVE` evaluations (its window, if that is more, and
-        its budget, if that is less), which is about what it takes where little is left to gain. Half of what
-        a budget has beyond `PLENTY` is for finishing too: there more starts gain less than to wait until bars
-        have vanished. The last round itself is not cut: it goes on until its tolerance says otherwise, so
-        that a design that still gains spends more than the budget, and one that does not, less. Starts from
-        the uniform design that do not fit are left out.
+        Each design of the last round counts as `FINISH_RESERVE` evaluations (or its budget, if that is less),
+        which is about what it takes where little is left to gain. Half of what a budget has beyond `PLENTY`
+        is for finishing too: there more starts gain less than to wait until bars have vanished. The last
+        round itself is not cut: it goes on until its tolerance says otherwise, so that a design that still
+        gains spends more than the budget, and one that does not, less. Starts from the uniform design that do
+        not fit are left out.
 
         Args:
             budget: Equivalent evaluations planned for.
@@ -212,7 +214,7 @@ class Schedule:
         """
         last, finished = self.rounds[-1], max(alternatives, self.rounds[-1].keep)
         more = max(0, int((budget - PLENTY) / (2 * finished))) if last.evaluations > FINISH_RESERVE else 0
-        each = min(max(FINISH_RESERVE, last.window), last.evaluations) + more
+        each = min(FINISH_RESERVE, last.evaluations) + more
         last = replace(last, evaluations=max(last.evaluations, each), window=last.window + more)
         for percent in reversed(range(1, 1001)):
             schedule = self.scaled(percent / 100)
@@ -233,12 +235,8 @@ class Schedule:
 TRIAL, TRIAL_3D = Round(1, 1, 12, trial=(8.0,)), Round(1, 1, 24, trial=(8.0, 16.0, 32.0))
 """After them designs rank nearly as they do once they are built. In 3D coarse cells are cheaper."""
 
-LOW_RAMP = ((0, 1 / 3), (10, 1 / 2), (20, 2 / 3), (30, 1.0))
-"""From 1 on, which is convex for compliance."""
-
-UNIFORM = (Starts(1, level=1), Starts(1, level=1, ramp=LOW_RAMP))
-"""MMA from the uniform design on the next coarser mesh, while the penalty is raised: better or worse by up to
-a tenth than each other, as the problem will have it."""
+UNIFORM = Starts(1, level=1, evaluations=80, ramp=SLOW_RAMP)
+"""MMA from the uniform design on the next coarser mesh, while the penalty is raised."""
 
 FINISH_RESERVE = 25
 """Evaluations that a budget counts for each design of the last round."""
@@ -246,8 +244,8 @@ FINISH_RESERVE = 25
 PLENTY = 150
 """Budget from which on half goes to finishing."""
 
-UNFINISHED, UNFINISHED_3D = {"evaluations": 10}, {"evaluations": 50, "window": 50}
-"""The last round where another stage follows."""
+UNFINISHED = 10
+"""Evaluations of the last round where another stage follows."""
 
 FINISH = Round(1, level=0, evaluations=100, tolerance=1e-3)
 """The winner goes on until it gains less than 0.1 % in 10 evaluations."""
