@@ -15,7 +15,7 @@ def built(found=None, shape=(12, 6), **options):
     """Return a cut and its design."""
     design = Plate(rectangle(*shape)).design(volume_fraction=options.pop("volume_fraction", 0.5))
     found = design.domain.expand(design.initial()) if found is None else found
-    return dnt.make_buildable(design, found, **{"evaluations": 4, **options}), design
+    return dnt.make_buildable(design, found, **{"evaluations": 6, **options}), design
 
 
 WIDTHS = [0.0, -1.0, nan, inf, 1e9, 0.5, "3", 3j]
@@ -25,9 +25,9 @@ t.values(
     "make_buildable",
     "evaluations",
     lambda v: built(evaluations=v),
-    [0, 3, -1, 2.5, nan, "10", None],
-    good=4,
-    other=5,
+    [0, 5, -1, 2.5, nan, "10", None],
+    good=6,
+    other=7,
 )
 t.values(
     "make_buildable",
