@@ -68,6 +68,8 @@ def joints(domain: DesignDomain, labels: Ints, count: int, density: NDArray[np.f
     Note: Collective.
     """
     comm, void = domain.comm, domain.design & (labels < 0)
+    if count < 2:
+        return np.zeros_like(void)
     cells, facets = _sides(domain, labels >= 0)
     solid = _sent(comm, np.stack([facets, labels[cells]], axis=1))
     solid = solid[np.argsort(solid[:, 0], kind="stable")]

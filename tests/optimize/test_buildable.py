@@ -23,7 +23,7 @@ from dolfinx_neural_topo.optimize import OC, minimize
 from dolfinx_neural_topo.optimize.buildable.cuts import EXCHANGES
 from dolfinx_neural_topo.optimize.buildable.exchange import exchange_cells
 from dolfinx_neural_topo.optimize.buildable.fields import less_is_worse
-from dolfinx_neural_topo.optimize.buildable.repair import mend
+from dolfinx_neural_topo.optimize.buildable.repair import is_whole, mend
 from dolfinx_neural_topo.physics import Compliance, ReducedFunctional, StateProblem, nodal_load, simp
 from dolfinx_neural_topo.physics.attachment import Attachments
 
@@ -96,15 +96,15 @@ def test_loose_and_loaded_pieces_become_one():
         density += 0.7 * ((np.abs(x - 20) < 1) & (y < 2))  # carries nothing
         assert pieces(domain, cut(domain, density) > 0.5)[1] == 3
         attachment = Attachments([design.functional.state])
-        rho = mend(
-            domain,
-            cut(domain, density),
-            density,
-            attachment,
-            worth=density,
-            width=2.0,
-            exact_volume=False,
-        )
+        asked = []
+
+        def worth(whole, asked=asked, density=density):
+            asked.append(whole)
+            return density
+
+        before = cut(domain, density)
+        rho = mend(domain, before, density, attachment, worth=worth, width=2.0, exact_volume=False)
+        assert len(asked) == 1 and is_whole(domain, asked[0], attachment)  # a severed cut is worth nothing
         labels, count = pieces(domain, rho > 0.5)
         assert count == 1
         assert attachment.carries(labels == 0)
@@ -170,7 +170,15 @@ def test_a_load_in_void_gets_its_cells():
     density = 1.0 - np.abs(domain.midpoints[:, 1] - 6.0) / 12.0 - (domain.midpoints[:, 0] > 22.0)
     attachment = Attachments([design.functional.state])
     assert not attachment.carries(cut(domain, density) > 0.5)
-    rho = mend(domain, cut(domain, density), density, attachment, worth=density, width=2.0, exact_volume=True)
+    rho = mend(
+        domain,
+        cut(domain, density),
+        density,
+        attachment,
+        worth=lambda _: density,
+        width=2.0,
+        exact_volume=True,
+    )
     assert attachment.carries(rho > 0.5)
     assert design.volume(rho) == pytest.approx(0.4, abs=1e-12)
     design.functional.state.destroy()
@@ -186,7 +194,7 @@ def test_cells_that_hold_loads_do_not_pay_for_those_of_another_load():
     attachment = Attachments([design.functional.state])
     before = cut(domain, density)
     assert not attachment.carries(before > 0.5)
-    rho = mend(domain, before, density, attachment, worth=depth, width=1.5)
+    rho = mend(domain, before, density, attachment, worth=lambda _: depth, width=1.5)
     assert comm.allreduce(np.abs(rho - before).sum()) == 8  # four cells for the load, four that pay
     assert attachment.carries(rho > 0.5)
     assert pieces(domain, rho > 0.5)[1] == 1
@@ -203,7 +211,7 @@ def test_a_diagonal_member_is_joined_at_its_corners_and_paid_for_where_it_is_thi
     attachment = Attachments([design.functional.state])
     before = cut(domain, density)
     assert pieces(domain, before > 0.5)[1] == 9
-    rho = mend(domain, before, density, attachment, worth=1.0 + x + 1e-2 * y, width=1.5)
+    rho = mend(domain, before, density, attachment, worth=lambda _: 1.0 + x + 1e-2 * y, width=1.5)
     labels, count = pieces(domain, rho > 0.5)
     assert count == 1 and attachment.carries(labels == 0)
     sums = [comm.allreduce(float(rho[cells].sum())) for cells in (member, trunk, rho > 0.5)]
@@ -220,7 +228,7 @@ def test_islands_without_end_do_not_stay():
     island = (np.floor(x) % 2 == 0) & (np.floor(y) % 2 == 0) & (y > 10.0)
     density = np.where(beam, 1.0, np.where(island, 0.5 + 1e-3 * x, 0.1 - 1e-3 * np.abs(y - 6.0)))
     attachment = Attachments([design.functional.state])
-    rho = mend(domain, cut(domain, density), density, attachment, worth=density, width=2.0)
+    rho = mend(domain, cut(domain, density), density, attachment, worth=lambda _: density, width=2.0)
     labels, count = pieces(domain, rho > 0.5)
     assert count == 1 and attachment.carries(labels == 0)
     assert comm.allreduce(rho.sum()) == 599
@@ -238,7 +246,7 @@ def test_a_piece_at_a_load_that_the_largest_one_holds_too_is_dropped():
     attachment = Attachments([design.functional.state])
     before = cut(domain, density)
     assert pieces(domain, before > 0.5)[1] == 2
-    rho = mend(domain, before, density, attachment, worth=density, width=1.5)
+    rho = mend(domain, before, density, attachment, worth=lambda _: density, width=1.5)
     labels, count = pieces(domain, rho > 0.5)
     assert count == 1 and attachment.carries(labels == 0)
     assert comm.allreduce(rho.sum()) == 57

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,7 +114,7 @@ class Cuts:
             limits = {**self._limits, "volume": volume}
             rho = cut(domain, density, **limits)
             if not is_whole(domain, rho, attachments):
-                worth = self._worth(rho, density)
+                worth = partial(self._worth, density=density)
                 rho = mend(domain, rho, density, attachments, worth=worth, width=self._bar, **limits)
             broken = not is_whole(domain, rho, attachments)
             cuts.append(Cut(broken, self._value(rho), projected, found.rho_design, rho))

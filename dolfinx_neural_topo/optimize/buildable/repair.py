@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def mend(
     density: Array,
     attachments: Attachments,
     *,
-    worth: Array,
+    worth: Callable[[Array], Array],
     width: float,
     **limits: Any,
 ) -> Array:
@@ -44,7 +45,8 @@ def mend(
         rho: The cut, owned values.
         density: What orders the cells that take the place of dropped ones.
         attachments: Loads and supports.
-        worth: What solid cells are worth to the objective; only their order counts.
+        worth: Returns what the solid cells of a cut are worth to the objective; only their order counts. It
+            is asked once, for the cut made whole: without its joints it may carry nothing.
         width: Width of bars that join pieces.
         limits: Volume, manufacturing stages and exact volume, as for `cut`.
 
@@ -54,14 +56,15 @@ def mend(
     Note: Collective.
     """
     first = attachments.holding(rho > _SOLID) & domain.design
+    whole = _join(domain, rho, density, attachments, width)
+    values = worth(whole)
     for _ in range(_ROUNDS):  # manufacturing may undo what was joined
-        whole = _join(domain, rho, density, attachments, width)
-        first |= (whole > _SOLID) & (rho <= _SOLID)
-        rho = _trim(
-            domain, whole, _by_worth(domain, attachments, whole, density, worth), attachments, first, **limits
-        )
-        if is_whole(domain, rho, attachments):
+        first = (whole > _SOLID) & (first | (rho <= _SOLID))
+        order = _by_worth(domain, attachments, whole, density, values)
+        before, rho = rho, _trim(domain, whole, order, attachments, first, **limits)
+        if is_whole(domain, rho, attachments) or not _any(domain, rho != before):
             break
+        whole = _join(domain, rho, density, attachments, width)
     return rho
 
 
