@@ -257,10 +257,37 @@ def test_a_paraview_file_that_cannot_be_finished_does_not_end_the_process(folder
             destroyed.append(self)
 
     monkeypatch.setattr("dolfinx_neural_topo.io.paraview.XDMFFile", Full)
+    density = density_on(box(BOXES[0]), wavy)
     with pytest.raises(InputError, match="cannot be written"):
-        io.write_paraview(folder / "a.xdmf", density_on(box(BOXES[0]), wavy))
+        io.write_paraview(folder / "a.xdmf", density)
+    with pytest.raises(InputError, match="cannot be written"):
+        io.ParaViewFile(folder / "b.xdmf", density.function_space.mesh).write([density])
     gc.collect()
     assert not destroyed
+
+
+@pytest.mark.ranks
+def test_a_paraview_file_is_whole_or_the_one_before(folder, monkeypatch):
+    density = density_on(box(BOXES[0]), wavy)
+    names = ("a.xdmf", "a.h5")
+    io.write_paraview(folder / "a.xdmf", density)
+    before = [(folder / name).read_bytes() for name in names]
+    comm.barrier()
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="cannot be written"):
+        patch.setattr(io.ParaViewFile, "close", lambda _: full())
+        io.write_paraview(folder / "a.xdmf", density)
+    comm.barrier()
+    assert [(folder / name).read_bytes() for name in names] == before
+    density.name = "another"
+    io.write_paraview(folder / "a.xdmf", density)
+    assert 'Name="another"' in (folder / "a.xdmf").read_text()
+    with XDMFFile(comm, str(folder / "a.xdmf"), "r") as file:
+        assert file.read_mesh(name=density.function_space.mesh.name) is not None
+    assert {file.name for file in folder.iterdir()} == set(names)
+
+
+def full():
+    raise InputError("it cannot be written (disk full?)")
 
 
 def test_paraview_refusals(folder):
@@ -275,7 +302,9 @@ def test_paraview_refusals(folder):
         (folder / "file").touch()
     comm.barrier()
     for name in ("c.xdmf", "d.xdmf", "file/e.xdmf"):
-        with pytest.raises(InputError, match=f"{name} cannot be written: (Is a directory|File exists)"):
+        with pytest.raises(
+            InputError, match=f"{name} cannot be written: (Is a directory|Not a directory|File exists)"
+        ):
             io.write_paraview(folder / name, density)
     with pytest.raises(InputError, match="at least one function"):
         io.write_paraview(folder / "a.xdmf")

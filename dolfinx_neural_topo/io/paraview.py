@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,9 @@ from dolfinx import fem
 from dolfinx.io import XDMFFile
 from dolfinx.mesh import Mesh
 
-from dolfinx_neural_topo._files import as_path
+from dolfinx_neural_topo._files import as_path, in_a_sentence
 from dolfinx_neural_topo.errors import InputError, agree, collective
+from dolfinx_neural_topo.io._ranks import on_rank_zero
 from dolfinx_neural_topo.io.gather import to_nodes
 
 
@@ -38,9 +40,7 @@ class ParaViewFile:
 
     @collective
     def __init__(self, path: str | Path, mesh: Mesh):
-        path = as_path(path, suffix=".xdmf")
-        if ":" in path.name:
-            raise InputError(f"path must have no ':' in its name, which XDMF cannot hold, got {path.name!r}")
+        path = _as_xdmf(path)
         problem = None
         if mesh.comm.rank == 0:
             try:
@@ -110,18 +110,47 @@ class ParaViewFile:
 def write_paraview(path: str | Path, *fields: fem.Function) -> None:
     """Write fields of one mesh into an XDMF file that ParaView opens.
 
+    A file that is there, and its .h5 file, are replaced when the new ones are whole.
+
     Args:
         path: File to write, ending in .xdmf.
         *fields: Functions, each with a `name` of its own; see `ParaViewFile`.
 
     Raises:
-        InputError: No field, another ending, different meshes, or equal names.
+        InputError: No field, another ending, different meshes, equal names, or it cannot be written.
 
     Note: Collective.
     """
+    path = _as_xdmf(path)
     if not fields:
         raise InputError("fields must hold at least one function, got none")
     if not isinstance(fields[0], fem.Function):
         raise InputError(f"fields must be dolfinx.fem.Functions, got {type(fields[0]).__name__}")
-    with ParaViewFile(path, fields[0].function_space.mesh) as file:
-        file.write(fields)
+    mesh = fields[0].function_space.mesh
+    beside = path.with_name(f"{path.name}.tmp")
+
+    def prepare() -> None:
+        with in_a_sentence(path):
+            beside.mkdir(parents=True, exist_ok=True)
+
+    def finish() -> None:
+        with in_a_sentence(path):
+            for name in (path.with_suffix(".h5").name, path.name):
+                (beside / name).replace(path.with_name(name))
+
+    try:
+        on_rank_zero(mesh.comm, prepare)
+        with ParaViewFile(beside / path.name, mesh) as file:
+            file.write(fields)
+        on_rank_zero(mesh.comm, finish)
+    finally:
+        if mesh.comm.rank == 0:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def _as_xdmf(path: str | Path) -> Path:
+    """Return an argument as the path of an XDMF file."""
+    path = as_path(path, suffix=".xdmf")
+    if ":" in path.name:
+        raise InputError(f"path must have no ':' in its name, which XDMF cannot hold, got {path.name!r}")
+    return path
