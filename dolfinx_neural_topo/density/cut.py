@@ -54,17 +54,32 @@ def cut(
     density = chain.apply(density / highest) if highest > 0.0 else density  # a line counts as a whole
     for _ in range(_ROUNDS):
         rho = _densest(domain, density, volume, first, never, exact_volume=False)
-        left = rho
-        while True:  # what rests on what went, goes
-            made = np.where(domain.design & (chain.apply(left) < 1.0 - _SLACK), 0.0, left)
-            if not max_replicated(domain.comm, float((made < left).any())):
-                break
-            left = made
+        left = made(domain, rho, manufacturing)
         lost = left < rho
         if not max_replicated(domain.comm, float(lost.any())):
             break
         never = never | lost
     return left
+
+
+def made(
+    domain: DesignDomain, rho: NDArray[np.float64], manufacturing: Sequence[Stage]
+) -> NDArray[np.float64]:
+    """Return what manufacturing stages leave solid of a cut: what rests on what went, goes.
+
+    A stage that changes cuts that can be made (its front is wide) says by `kept` what it leaves of one.
+
+    Note: Collective.
+    """
+    while manufacturing:
+        left = rho
+        for stage in manufacturing:
+            left = getattr(stage, "kept", stage.apply)(left)
+        left = np.where(domain.design & (left < 1.0 - _SLACK), 0.0, rho)
+        if not max_replicated(domain.comm, float((left < rho).any())):
+            break
+        rho = left
+    return rho
 
 
 def _densest(

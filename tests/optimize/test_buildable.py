@@ -18,8 +18,9 @@ from dolfinx_neural_topo.density import (
     OverhangFilter,
 )
 from dolfinx_neural_topo.density.cut import cut
+from dolfinx_neural_topo.density.cut import made as cut_of_stages
 from dolfinx_neural_topo.density.pieces import pieces
-from dolfinx_neural_topo.optimize import OC, minimize
+from dolfinx_neural_topo.optimize import MMA, OC, minimize
 from dolfinx_neural_topo.optimize.buildable.cuts import EXCHANGES
 from dolfinx_neural_topo.optimize.buildable.exchange import exchange_cells
 from dolfinx_neural_topo.optimize.buildable.fields import less_is_worse
@@ -398,10 +399,63 @@ def test_manufacturing_leaves_the_cut_as_it_is(stage, direction, cells):
     made = Design(design.functional, domain, filter=design.filter, manufacturing=[stage(domain, direction)])
     found = minimize(made, OC(), evaluations=10)
     built = make_buildable(made, found, evaluations=12)
-    assert np.allclose(made.manufacturing[0].apply(built.rho), built.rho, rtol=0, atol=1e-12)
+    assert np.array_equal(cut_of_stages(domain, built.rho, made.manufacturing), built.rho)
     assert 0.4 - cells / 288 < built.volume < 0.4 + 1e-9
     with pytest.raises(errors.InputError, match="exact_volume must be False"):
         make_buildable(made, found, exact_volume=True)
+    design.functional.state.destroy()
+
+
+@pytest.mark.parametrize("stage", [OverhangFilter, Casting])
+def test_a_part_to_print_or_to_cast_is_about_as_good_as_its_projected_design(stage):
+    """Cast by a minimum over what lies below, its cut was three times as compliant as the grey design."""
+    design = bracket(comm, 32, 12, loads=((32.0, 0.0),), volume_fraction=0.5)
+    domain = design.domain
+    made = Design(design.functional, domain, filter=design.filter, manufacturing=[stage(domain, (0.0, 1.0))])
+    found = minimize(made, MMA(), evaluations=60)
+    built = make_buildable(made, found)
+    assert built.components == 1 and built.pieces_carry_loads
+    assert built.value < 1.2 * min(found.objective, built.projected)
+    design.functional.state.destroy()
+
+
+@pytest.mark.ranks
+def test_what_others_rest_on_does_not_hide_what_they_are_worth():
+    """Where it did, the cell on top of a column paid for what was added, whatever it was worth."""
+    design = bracket(comm, loads=((13.0, 12.0),), volume_fraction=56.4 / 288)
+    domain, (x, y) = design.domain, np.floor(design.domain.midpoints[:, :2].T)
+    base, column = y < 1, x == 4  # one cell on the other
+    leaning = (x >= 10) & (x < 12) & (y < 11) | (x == 12) & (y == 11)  # the last cell by a corner
+    before = (base | column | leaning).astype(float)
+    attachment = Attachments([design.functional.state])
+    assert pieces(domain, before > 0.5)[1] == 2
+    worth = np.where(y == 11, 10.0, np.where(column & (abs(y - 5) < 2), 0.0, 1.0))
+    limits = {"width": 1.5, "manufacturing": [OverhangFilter(domain, (0.0, 1.0))]}
+    limits["volume"] = float(comm.allreduce(before.sum()))
+    rho = mend(domain, before, before, attachment, worth=lambda _: worth, **limits)
+    assert is_whole(domain, rho, attachment)
+    assert np.array_equal(cut_of_stages(domain, rho, limits["manufacturing"]), rho)
+    assert rho[column & (y == 11)].all()
+    assert comm.allreduce(rho.sum()) == comm.allreduce(before.sum()) == 56
+    design.functional.state.destroy()
+
+
+@pytest.mark.ranks
+def test_a_strut_is_joined_at_corners_by_cells_that_can_be_printed():
+    """Of the two cells at a corner the denser one lies in the air, from the void cell under the strut on."""
+    hole = {"void": lambda x: np.abs(x[0] - 13.5) + np.abs(x[1] - 4.5) < 0.5}
+    design = bracket(comm, loads=((20.0, 12.0),), volume_fraction=35.4 / 287, **hole)
+    domain, (x, y) = design.domain, np.floor(design.domain.midpoints[:, :2].T)
+    base, strut = y < 1, (x - y == 8) & (y > 0)
+    density = np.where(base | strut, 1.0, np.where(x - y == 9, 0.5, np.where(x - y == 7, 0.4, 0.1)))
+    attachment = Attachments([design.functional.state])
+    before = cut(domain, density)
+    assert pieces(domain, before > 0.5)[1] == 11
+    stages = [OverhangFilter(domain, (0.0, 1.0))]
+    rho = mend(domain, before, density, attachment, worth=lambda _: 24.0 - x, width=1.5, manufacturing=stages)
+    assert is_whole(domain, rho, attachment)
+    assert np.array_equal(cut_of_stages(domain, rho, stages), rho)
+    assert rho[(x - y == 7) & (y > 5)].all() and comm.allreduce(rho.sum()) == 35
     design.functional.state.destroy()
 
 

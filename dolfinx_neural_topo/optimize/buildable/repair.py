@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,16 @@ from scipy.spatial import cKDTree
 
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.density import DesignDomain
-from dolfinx_neural_topo.density.cut import cut
+from dolfinx_neural_topo.density.chain import Stage
+from dolfinx_neural_topo.density.cut import cut, made
 from dolfinx_neural_topo.density.pieces import joints, pieces
 from dolfinx_neural_topo.optimize.method import Array
 from dolfinx_neural_topo.physics.attachment import Attachments
 
 Bools = NDArray[np.bool_]
 
-_ROUNDS = 12  # of adding and dropping, of trimming, and of both one after the other
+_ROUNDS = 12  # of adding and dropping, and of this and trimming one after the other
+_TRIMS = 50  # of trying which cells can go: where members are thin, each round finds one that cannot
 _SOLID = 0.5
 
 
@@ -56,7 +58,8 @@ def mend(
     Note: Collective.
     """
     first = attachments.holding(rho > _SOLID) & domain.design
-    whole = _join(domain, rho, density, attachments, width)
+    manufacturing = limits.get("manufacturing", ())
+    whole = _join(domain, rho, density, attachments, width, manufacturing)
     values = worth(whole)
     for _ in range(_ROUNDS):  # manufacturing may undo what was joined
         first = (whole > _SOLID) & (first | (rho <= _SOLID))
@@ -64,20 +67,34 @@ def mend(
         before, rho = rho, _trim(domain, whole, order, attachments, first, **limits)
         if is_whole(domain, rho, attachments) or not _any(domain, rho != before):
             break
-        whole = _join(domain, rho, density, attachments, width)
+        whole = _join(domain, rho, density, attachments, width, manufacturing)
     return rho
 
 
-def _join(domain: DesignDomain, rho: Array, density: Array, attachments: Attachments, width: float) -> Array:
+def _join(
+    domain: DesignDomain,
+    rho: Array,
+    density: Array,
+    attachments: Attachments,
+    width: float,
+    manufacturing: Sequence[Stage],
+) -> Array:
     """Return a cut made one piece that carries every load, of any volume. Note: Collective."""
+    air = np.zeros_like(domain.design)  # cells at a corner that could not be made there
     for _ in range(_ROUNDS):
         labels, count = pieces(domain, rho > _SOLID)
-        add, drop = joints(domain, labels, count, density), np.zeros_like(domain.design)
+        add = joints(domain, labels, count, np.where(air, 0.0, density))
+        drop = np.zeros_like(add)
         if not _any(domain, add):
             add, drop = _changes(domain, attachments, labels, count, width)
             add, drop = add & domain.design & (labels < 0), drop & domain.design
             if not _any(domain, add | drop):
                 break
+        else:
+            lost = add & ~air & (made(domain, np.where(add, 1.0, rho), manufacturing) < _SOLID)
+            if _any(domain, lost):  # another cell may do
+                air |= lost
+                continue
         rho = np.where(drop, 0.0, np.where(add, 1.0, rho))
     return rho
 
@@ -96,17 +113,18 @@ def _trim(
         limits: As for `cut`.
     """
     solid, first, never = whole > _SOLID, first.copy(), np.zeros_like(first)
-    reach = solid
-    for _ in range(_ROUNDS):
+    reach, manufacturing = solid, limits.pop("manufacturing", ())
+    for _ in range(_TRIMS):
         reach = attachments.beside(reach)
         rho = cut(domain, order, first=first, never=never | ~reach, **limits)
-        loose = (rho > _SOLID) & ~largest_piece(domain, rho)[0]
+        stays = made(domain, rho, manufacturing) > _SOLID
+        loose = (rho > _SOLID) & ~(largest_piece(domain, rho)[0] & stays)
         held = solid & (rho <= _SOLID) & attachments.beside(loose) & domain.design
         more = loose & ~solid
         if not _any(domain, held | more):
             break
         first, never = first | held, never | more
-    return rho
+    return made(domain, rho, manufacturing)
 
 
 def _any(domain: DesignDomain, cells: Bools) -> bool:
