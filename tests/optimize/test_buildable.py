@@ -441,6 +441,38 @@ def test_what_others_rest_on_does_not_hide_what_they_are_worth():
 
 
 @pytest.mark.ranks
+def test_lines_of_an_extruded_part_pay_as_a_whole():
+    """The volume is that of 20 lines and a half; those on a diagonal meet at edges only."""
+    mesh = dolfinx.mesh.create_box(comm, [(0, 0, 0), (8, 8, 3)], [8, 8, 3], dolfinx.mesh.CellType.hexahedron)
+    rho = fem.Function(fem.functionspace(mesh, ("DG", 0)))
+    V = fem.functionspace(mesh, ("Lagrange", 1, (3,)))
+    u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    a = simp(rho, penalty=3.0) * ufl.inner(ufl.sym(ufl.grad(u)), ufl.sym(ufl.grad(v))) * ufl.dx
+    held = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0.0))
+    state = StateProblem(
+        (a, None),
+        rho,
+        bcs=[fem.dirichletbc(np.zeros(3), held, V)],
+        nodal_loads=nodal_load(V, [(8.0, 8.0, 0.0)], [(0.0, -1.0, 0.0)]),
+        petsc_options_prefix="extruded_",
+    )
+    domain = DesignDomain(rho, volume_fraction=20.5 / 64)
+    x, y, z = np.floor(domain.midpoints.T)
+    block, diagonal = (x < 4) & (y < 4), (x == y) & (x >= 4)  # 16 and 4 lines
+    density = np.where(block | diagonal, 1.0, np.where(y == x + 1, 0.5, 0.1)) + 1e-3 * z
+    stages = [Extrusion(domain, (0.0, 0.0, 1.0))]
+    attachment = Attachments([state])
+    before = np.where(block | diagonal, 1.0, 0.0)
+    assert pieces(domain, before > 0.5)[1] == 5
+    worth = lambda _: 1.0 + x + y + 0.1 * z  # noqa: E731
+    made = mend(domain, before, density, attachment, worth=worth, width=1.5, manufacturing=stages)
+    assert is_whole(domain, made, attachment)
+    assert np.array_equal(cut_of_stages(domain, made, stages), made)
+    assert made[diagonal].all() and comm.allreduce(made.sum()) == 60
+    state.destroy()
+
+
+@pytest.mark.ranks
 def test_a_strut_is_joined_at_corners_by_cells_that_can_be_printed():
     """Of the two cells at a corner the denser one lies in the air, from the void cell under the strut on."""
     hole = {"void": lambda x: np.abs(x[0] - 13.5) + np.abs(x[1] - 4.5) < 0.5}

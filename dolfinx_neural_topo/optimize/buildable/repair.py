@@ -83,20 +83,28 @@ def _join(
     air = np.zeros_like(domain.design)  # cells at a corner that could not be made there
     for _ in range(_ROUNDS):
         labels, count = pieces(domain, rho > _SOLID)
-        add = joints(domain, labels, count, np.where(air, 0.0, density))
-        drop = np.zeros_like(add)
-        if not _any(domain, add):
+        corners = joints(domain, labels, count, np.where(air, 0.0, density))
+        add, drop = corners, np.zeros_like(corners)
+        if not _any(domain, corners):
             add, drop = _changes(domain, attachments, labels, count, width)
-            add, drop = add & domain.design & (labels < 0), drop & domain.design
-            if not _any(domain, add | drop):
-                break
+        add, drop = _lines(add, manufacturing) & domain.design & (labels < 0), drop & domain.design
+        if not _any(domain, add | drop):
+            break
+        joined = np.where(drop, 0.0, np.where(add, 1.0, rho))
+        lost = corners & ~air & (made(domain, joined, manufacturing) < _SOLID)
+        if _any(domain, lost):  # another cell may do
+            air |= lost
         else:
-            lost = add & ~air & (made(domain, np.where(add, 1.0, rho), manufacturing) < _SOLID)
-            if _any(domain, lost):  # another cell may do
-                air |= lost
-                continue
-        rho = np.where(drop, 0.0, np.where(add, 1.0, rho))
+            rho = joined
     return rho
+
+
+def _lines(cells: Bools, manufacturing: Sequence[Stage]) -> Bools:
+    """Return the marked cells and those of their lines, where stages make lines alike. Note: Collective."""
+    for stage in manufacturing:
+        if hasattr(stage, "apply_transpose"):
+            cells = stage.apply(cells.astype(np.float64)) > 0.0
+    return cells
 
 
 def _trim(
@@ -114,9 +122,10 @@ def _trim(
     """
     solid, first, never = whole > _SOLID, first.copy(), np.zeros_like(first)
     reach, manufacturing = solid, limits.pop("manufacturing", ())
+    means = [stage for stage in manufacturing if hasattr(stage, "apply_transpose")]  # lines go as a whole
     for _ in range(_TRIMS):
         reach = attachments.beside(reach)
-        rho = cut(domain, order, first=first, never=never | ~reach, **limits)
+        rho = cut(domain, order, first=first, never=never | ~reach, manufacturing=means, **limits)
         stays = made(domain, rho, manufacturing) > _SOLID
         loose = (rho > _SOLID) & ~(largest_piece(domain, rho)[0] & stays)
         held = solid & (rho <= _SOLID) & attachments.beside(loose) & domain.design
