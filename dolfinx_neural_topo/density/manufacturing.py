@@ -258,15 +258,7 @@ class Casting:
 
     @collective
     def pullback(self, dJ_dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Gradient with respect to the density before.
-
-        Args:
-            dJ_dy: Owned values, shape (num_owned_cells,).
-            x: Where `apply` was called.
-            y: What it returned (not needed beside x).
-
-        Note: Collective.
-        """
+        """Gradient with respect to the density before, x, from that by y. Note: Collective."""
         design, columns, t = self.domain.design, self._columns, self._depth(x)
         slopes = columns.gather(np.where(design, dJ_dy, 0.0)) * np.where(
             self._used > 0.0, 6.0 * t * (1.0 - t), 0.0
