@@ -128,11 +128,13 @@ class OverhangFilter:
         """Return the same stage on another domain. Note: Collective."""
         return OverhangFilter(domain, self.direction)
 
+    @collective
     def apply(self, x: np.ndarray) -> np.ndarray:
         """Keep of owned values, shape (num_owned_cells,), in [0, 1], what is supported. Note: Collective."""
         made = self._made(self._wanted(x))
         return np.where(self.domain.design, self._columns.spread(made), x)
 
+    @collective
     def pullback(self, dJ_dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Gradient with respect to the density before.
 
