@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from mpi4py import MPI
 
-from dolfinx_neural_topo._communication import exchange
+from dolfinx_neural_topo._communication import exchange, max_replicated
 from dolfinx_neural_topo.density.domain import DesignDomain
 from dolfinx_neural_topo.density.grid import CellGrid
 from dolfinx_neural_topo.errors import InputError, agree
@@ -144,3 +144,18 @@ class Columns:
 
 
 _INNER = {0: 1, -1: -2}
+
+
+def solid_pixels(columns: Columns, domain: DesignDomain) -> np.ndarray:
+    """Return which pixels of the rank's block are passive solid. Note: Collective."""
+    return columns.gather(domain.solid.astype(np.float64)) > columns.cells_per_pixel - 0.5
+
+
+def planes_across(columns: Columns, domain: DesignDomain) -> list[tuple[float, float]]:
+    """Return, for each symmetry plane, the direction along its normal and the side the mesh is on (+-1)."""
+    found = []
+    for plane in domain.symmetry:
+        along = float(plane.unit_normal[: len(columns.direction)] @ columns.direction)
+        furthest = max_replicated(domain.comm, plane.distance(domain.midpoints).max(initial=-np.inf))
+        found.append((along, 1.0 if furthest > 0.0 else -1.0))
+    return found

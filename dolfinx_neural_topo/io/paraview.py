@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,26 +122,26 @@ def write_paraview(path: str | Path, *fields: fem.Function) -> None:
 
     Note: Collective.
     """
-    path = _as_xdmf(path)
+    target = _as_xdmf(path)
     if not fields:
         raise InputError("fields must hold at least one function, got none")
     if not isinstance(fields[0], fem.Function):
         raise InputError(f"fields must be dolfinx.fem.Functions, got {type(fields[0]).__name__}")
     mesh = fields[0].function_space.mesh
-    beside = path.with_name(f"{path.name}.tmp")
 
-    def prepare() -> None:
-        with in_a_sentence(path):
-            beside.mkdir(parents=True, exist_ok=True)
+    def prepare() -> str:
+        with in_a_sentence(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            return tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".tmp", dir=target.parent)
 
     def finish() -> None:
-        with in_a_sentence(path):
-            for name in (path.with_suffix(".h5").name, path.name):
-                (beside / name).replace(path.with_name(name))
+        with in_a_sentence(target):
+            for name in (target.with_suffix(".h5").name, target.name):
+                (beside / name).replace(target.with_name(name))
 
+    beside = Path(mesh.comm.bcast(on_rank_zero(mesh.comm, prepare)))
     try:
-        on_rank_zero(mesh.comm, prepare)
-        with ParaViewFile(beside / path.name, mesh) as file:
+        with ParaViewFile(beside / target.name, mesh) as file:
             file.write(fields)
         on_rank_zero(mesh.comm, finish)
     finally:

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.density import DesignDomain
-from dolfinx_neural_topo.density.chain import Stage
+from dolfinx_neural_topo.density.chain import Chain, Stage
 from dolfinx_neural_topo.density.cut import cut, made
 from dolfinx_neural_topo.density.pieces import joints, pieces
 from dolfinx_neural_topo.optimize.method import Array
@@ -99,12 +99,14 @@ def _join(
     return rho
 
 
+def _means(manufacturing: Sequence[Stage]) -> list[Stage]:
+    """Return the stages that make all cells of a line alike: the linear ones."""
+    return [stage for stage in manufacturing if hasattr(stage, "apply_transpose")]
+
+
 def _lines(cells: Bools, manufacturing: Sequence[Stage]) -> Bools:
     """Return the marked cells and those of their lines, where stages make lines alike. Note: Collective."""
-    for stage in manufacturing:
-        if hasattr(stage, "apply_transpose"):
-            cells = stage.apply(cells.astype(np.float64)) > 0.0
-    return cells
+    return Chain(_means(manufacturing)).apply(cells.astype(np.float64)) > 0.0
 
 
 def _trim(
@@ -121,11 +123,11 @@ def _trim(
         limits: As for `cut`.
     """
     solid, first, never = whole > _SOLID, first.copy(), np.zeros_like(first)
-    reach, manufacturing = solid, limits.pop("manufacturing", ())
-    means = [stage for stage in manufacturing if hasattr(stage, "apply_transpose")]  # lines go as a whole
+    reach, manufacturing = solid, limits.get("manufacturing", ())
+    limits["manufacturing"] = _means(manufacturing)  # lines go as a whole
     for _ in range(_TRIMS):
         reach = attachments.beside(reach)
-        rho = cut(domain, order, first=first, never=never | ~reach, manufacturing=means, **limits)
+        rho = cut(domain, order, first=first, never=never | ~reach, **limits)
         stays = made(domain, rho, manufacturing) > _SOLID
         loose = (rho > _SOLID) & ~(largest_piece(domain, rho)[0] & stays)
         held = solid & (rho <= _SOLID) & attachments.beside(loose) & domain.design
