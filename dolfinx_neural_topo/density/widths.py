@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from dolfinx import mesh as dmesh
 from numpy.typing import NDArray
@@ -14,8 +16,8 @@ from dolfinx_neural_topo.density.domain import DesignDomain, bounding_box
 Points = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-STEPS = 4
-"""Steps of a cell's size in which widths are measured; their error is about half a cell."""
+STEPS = 8
+"""Steps of the least cell's size in which radii are tried."""
 
 _CORNER, _TIP = np.sqrt(2.0), 4.0
 """How far from a ball's centre a corner may be, and a tip at the edge of the domain, in radii."""
@@ -36,7 +38,7 @@ def least_member(domain: DesignDomain, solid: Bools) -> float:
         solid: True in solid cells, owned, shape (num_owned_cells,).
 
     Returns:
-        The width, to half a cell; inf where no cell is solid, or all of the domain is.
+        The width, to about half a cell on grids and a cell on other meshes; inf where no cell is solid.
 
     References:
         Hildebrand, Rueegsegger, A new method for the model-independent assessment of thickness in
@@ -44,10 +46,8 @@ def least_member(domain: DesignDomain, solid: Bools) -> float:
 
     Note: Collective.
     """
-    at_void = _least_width(domain, solid, _beyond_the_edge(domain))
-    return min(
-        at_void, _least_width(domain, solid, np.empty((0, 3)))
-    )  # a rim would pass as a tip at the edge
+    at_void = _least_width(domain, solid, _edge(domain))
+    return min(at_void, _least_width(domain, solid, _NO_EDGE))  # a rim would pass as a tip at the edge
 
 
 def least_gap(domain: DesignDomain, solid: Bools) -> float:
@@ -55,56 +55,76 @@ def least_gap(domain: DesignDomain, solid: Bools) -> float:
 
     The edge of the domain bounds no gap: there a gap is open.
     """
-    return _least_width(domain, ~solid, np.empty((0, 3)))
+    return _least_width(domain, ~solid, _NO_EDGE)
 
 
-def _least_width(domain: DesignDomain, inside: Bools, beyond: Points) -> float:
-    """Return the least width of a set of cells, outside of which are the other cells and points `beyond`."""
-    cell = float(max_replicated(domain.comm, domain.cell_sizes().max(initial=0.0)))
+class _Edge(NamedTuple):
+    """Points of the edge of the domain: midpoints and corners of facets, shape (n, 3)."""
+
+    middles: Points
+    corners: Points
+
+
+_NO_EDGE = _Edge(np.empty((0, 3)), np.empty((0, 3)))
+
+
+def _least_width(domain: DesignDomain, inside: Bools, edge: _Edge) -> float:
+    """Return the least width of a set of cells that ends at other cells and at the edge.
+
+    A ball has room up to the nearest middle of a facet of other cells; none at a corner of theirs. (Corners
+    count for no more than that: those of single cells reach far into a smooth design on a rough mesh.)
+    """
+    sizes = _sizes_around(domain)
+    cell = float(max_replicated(domain.comm, sizes.max(initial=0.0)))
     low, high = bounding_box(domain.comm, domain.mesh.geometry.x)
     reach, largest = _FIRST_REACH * cell, float(np.linalg.norm(high - low))
-    outside = np.vstack([domain.midpoints[~inside], beyond])
+    middles = np.vstack([_facets(domain, ~inside), edge.middles])
+    corners = np.vstack([_corners(domain, ~inside), edge.corners])
     points = domain.midpoints[inside]
     centres = np.vstack([points, _corners(domain, inside)])
     if not max_replicated(domain.comm, float(len(centres) > 0)) * max_replicated(
-        domain.comm, float(len(outside) > 0)
+        domain.comm, float(len(middles) > 0)
     ):
         return np.inf
     while True:
-        room = _distance(domain, centres, outside, reach) - 0.5 * cell
-        at_edge = _distance(domain, points, beyond, reach)
-        level = _covered_up_to(domain, points, at_edge, np.column_stack([centres, room]), reach, cell)
-        if level < reach - cell or reach > largest:
+        room = _distance(domain, centres, middles, reach)
+        room[_distance(domain, centres, corners, reach) < 1e-6 * cell] = 0.0
+        at_edge = _distance(domain, points, edge.middles, reach)
+        balls = np.column_stack([centres, room])
+        level = _covered_up_to(domain, points, sizes[inside], at_edge, balls, reach)
+        if level < reach - 2.0 * cell or reach > largest:
             return 2.0 * level
         reach *= 2.0
 
 
 def _covered_up_to(
-    domain: DesignDomain, points: Points, at_edge: NDArray, balls: Points, reach: float, cell: float
+    domain: DesignDomain, points: Points, sizes: NDArray, at_edge: NDArray, balls: Points, reach: float
 ) -> float:
     """Return the largest radius at which balls that have the room cover all points.
 
     Args:
         domain: Design domain.
-        points: What is to be covered.
+        points: What is to be covered, midpoints of cells.
+        sizes: Of the largest cells around them; half of one is allowed for steps.
         at_edge: Distance of each point from the edge of the domain.
         balls: Rows of a centre and the room around it.
         reach: Radii from here on are not looked at.
-        cell: Size of a cell.
     """
+    extremes = max_replicated(domain.comm, [sizes.max(initial=0.0), -sizes.min(initial=np.inf)])
+    cell, step = extremes * [1.0, -1.0 / STEPS]
     balls = _near(domain, balls, _TIP * reach + cell)
-    low, high = 0, int(STEPS * (reach / cell - 1.0))
+    low, high = 0, int((reach - cell) / step)
     while low < high:
         middle = (low + high + 1) // 2
-        radius = middle * cell / STEPS
-        factor = np.where(at_edge < 2.0 * radius + cell, _TIP, _CORNER)
+        radius = middle * step
+        factor = np.where(at_edge < 2.0 * radius + 0.5 * sizes, _TIP, _CORNER)
         centres = balls[balls[:, 3] >= radius * (1.0 - 1e-9), :3]
-        far = _nearest(points, centres) > factor * radius + 0.5 * cell * (1.0 + 1e-9)
+        far = _nearest(points, centres) > factor * radius + 0.5 * sizes * (1.0 + 1e-9)
         if max_replicated(domain.comm, float(far.any())) > 0.0:
             high = middle - 1
         else:
             low = middle
-    return low * cell / STEPS
+    return low * step
 
 
 def _distance(domain: DesignDomain, points: Points, others: Points, reach: float) -> NDArray:
@@ -136,16 +156,24 @@ def _corners(domain: DesignDomain, cells: Bools) -> Points:
     return domain.mesh.geometry.x[np.unique(used)]
 
 
-def _beyond_the_edge(domain: DesignDomain) -> Points:
-    """Return the mirror images of the cells at the domain's edge in their outer facets, shape (n, 3)."""
+def _facets(domain: DesignDomain, cells: Bools) -> Points:
+    """Return the midpoints of the facets of owned cells, shape (n, 3)."""
+    topology = domain.mesh.topology
+    dim = topology.dim
+    topology.create_connectivity(dim, dim - 1)
+    to_facets = topology.connectivity(dim, dim - 1)
+    chosen = np.flatnonzero(cells[domain.cell_dofs])
+    facets = np.unique(to_facets.array.reshape(to_facets.num_nodes, -1)[chosen])
+    return dmesh.compute_midpoints(domain.mesh, dim - 1, facets).reshape(-1, 3)
+
+
+def _edge(domain: DesignDomain) -> _Edge:
+    """Return the edge of the domain, but for where it goes on: symmetry planes and periodic sides."""
     mesh, topology = domain.mesh, domain.mesh.topology
     dim = topology.dim
     topology.create_connectivity(dim - 1, dim)
     facets = dmesh.exterior_facet_indices(topology)
-    to_cells = topology.connectivity(dim - 1, dim)
-    cells = np.array([to_cells.links(facet)[0] for facet in facets], dtype=np.int64)
     middle = dmesh.compute_midpoints(mesh, dim - 1, facets).reshape(-1, 3)
-    inner = domain.midpoints[domain.cell_dofs[cells]] if len(cells) else np.empty((0, 3))
     tolerance = 1e-9 * max(1.0, float(np.abs(mesh.geometry.x).max(initial=0.0)))
     outer = np.ones(len(facets), dtype=bool)
     for plane in domain.symmetry:
@@ -153,4 +181,18 @@ def _beyond_the_edge(domain: DesignDomain) -> Points:
     for corner in domain.bounding_box():
         for axis in domain.periodic:
             outer &= np.abs(middle[:, axis] - corner[axis]) > tolerance
-    return 2.0 * middle[outer] - inner[outer]
+    if not outer.any():
+        return _NO_EDGE
+    nodes = np.unique(dmesh.entities_to_geometry(mesh, dim - 1, facets[outer]))
+    return _Edge(middle[outer], mesh.geometry.x[nodes])
+
+
+def _sizes_around(domain: DesignDomain) -> NDArray:
+    """Return the size of the largest cell near each owned one, of the 9 (in 3D 27) nearest."""
+    rows = np.column_stack([domain.midpoints, domain.cell_sizes()])
+    reach = 3.0 * float(max_replicated(domain.comm, rows[:, 3].max(initial=0.0)))
+    rows = _near(domain, rows, reach)
+    if len(rows) == 0:
+        return np.empty(0)
+    around = cKDTree(rows[:, :3]).query(domain.midpoints, min(len(rows), 3**domain.mesh.topology.dim))[1]
+    return rows[around, 3].max(axis=1)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from density_cases import MESHES, CellType, comm, gathered, make_domain, rectangle, seeded
+from density_cases import MESHES, CellType, box, comm, gathered, make_domain, rectangle, seeded
 from dolfinx.mesh import create_box, create_rectangle
 from mpi4py import MPI
 from scipy import ndimage
@@ -99,6 +99,25 @@ def test_widths_of_a_bar_and_of_a_slit(kind, width):
     assert least_gap(domain, ~bar) == pytest.approx(width, abs=0.8)
     assert least_member(domain, np.ones_like(bar)) > 15.0
     assert least_gap(domain, np.ones_like(bar)) == np.inf
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("width", [3, 5])
+@pytest.mark.parametrize("kind", ["quadrilateral", "triangle", "hexahedron", "tetrahedron"])
+def test_widths_on_distorted_cells(kind, width):
+    """They were too small by two of the largest cells: 0 for bars of three tetrahedra."""
+    cells = getattr(CellType, kind)
+    flat = kind in ("quadrilateral", "triangle")
+    mesh = rectangle(comm, 24, 24, cells) if flat else box(comm, (12, 12, 12), cells)
+    x = mesh.geometry.x
+    x[:, :2] += 0.25 * np.sin(7.0 * x[:, :2] + 5.0 * x[:, 1::-1])
+    domain = make_domain(mesh)
+    size = float(np.mean(gathered(domain, domain.cell_sizes())))
+    middle = np.mean(gathered(domain, domain.midpoints[:, 0] - domain.midpoints[:, 1]))
+    across = (domain.midpoints[:, 0] - domain.midpoints[:, 1] - middle) / np.sqrt(2.0)
+    bar = np.abs(across) < width * size / 2
+    assert least_member(domain, bar) == pytest.approx(width * size, abs=size)
+    assert least_gap(domain, ~bar) == pytest.approx(width * size, abs=size)
 
 
 def test_a_rim_along_the_edge_is_no_tip():

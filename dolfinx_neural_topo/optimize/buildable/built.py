@@ -19,8 +19,8 @@ class Built:
         volume: Its volume fraction.
         components: How many pieces of material there are, cells joined by facets.
         pieces_carry_loads: Whether one piece holds every load and rests on a support.
-        min_member: Least width of members found, in the mesh's unit of length, to half a cell; inf if there
-            is nothing but material.
+        min_member: Least width of members found, in the mesh's unit of length, to half a cell on grids and to
+            one on other meshes; inf if there is nothing but material.
         min_gap: Least width of gaps and holes found, likewise.
         greyness: Mean of 4 rho (1 - rho) over the design cells.
         projected: Objective of the projected design before the cut.
