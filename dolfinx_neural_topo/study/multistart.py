@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.optimize.multistart import Schedule, Starts, minimize_multistart
 from dolfinx_neural_topo.optimize.multistart.schedule import FINISH
 from dolfinx_neural_topo.study.job import Job, Outcome
@@ -30,19 +31,27 @@ def multistart_by(parameterization: str, schedule: Schedule | None = None) -> Ca
     def run(job: Job) -> Outcome:
         checkpoint = None if job.folder is None else job.folder / f"checkpoint-{job.key.folder}"
         with build(job.task, job.comm) as built:
-            found = minimize_multistart(
-                built.design,
-                problem(job.task),
-                meshes=meshes(job.task),
-                schedule=schedule,
-                budget=job.budget,
-                seed=job.key.seed,
-                parameterization=parameterization,
-                alternatives=job.alternatives,
-                last_stage=job.reserved > 0,
-                checkpoint=checkpoint,
-                progress=job.progress,
-            )
+            try:
+                found = minimize_multistart(
+                    built.design,
+                    problem(job.task),
+                    meshes=meshes(job.task),
+                    schedule=schedule,
+                    budget=job.budget,
+                    seed=job.key.seed,
+                    parameterization=parameterization,
+                    alternatives=job.alternatives,
+                    last_stage=job.reserved > 0,
+                    checkpoint=checkpoint,
+                    progress=job.progress,
+                )
+            except InputError as error:
+                name = (
+                    f"evaluations without the {job.reserved} of the last stage"
+                    if job.reserved
+                    else "evaluations"
+                )
+                raise InputError(str(error).replace("budget", name, 1)) from error
             to_image = built.grid.to_image
             return Outcome(
                 rho_design=to_image(found.rho_design),
