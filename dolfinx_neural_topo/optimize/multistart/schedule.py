@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -140,7 +141,8 @@ class Schedule:
         Args:
             weight: Cells of a level relative to those of the full mesh.
         """
-        starts = sum(self.cost_of(group, weight) for group in self.all_starts)
+        groups = [*self.starts, *self.uniform]
+        starts = sum(group.count * self.cost_of(group, weight) for group in groups)
         rounds = (
             self.kept(each) * (each.evaluations + each.repair) * weight(each.level)
             for each in self.rounds[:-1]
@@ -216,13 +218,17 @@ class Schedule:
         more = max(0, int((budget - PLENTY) / (2 * finished))) if last.evaluations > FINISH_RESERVE else 0
         each = min(FINISH_RESERVE, last.evaluations) + more
         last = replace(last, evaluations=max(last.evaluations, each), window=last.window + more)
-        for percent in reversed(range(1, 1001)):
+
+        def cost(percent: int) -> float:
+            return self.scaled(percent / 100).cost(weight) + finished * each
+
+        percent = bisect_right(range(1, 1001), budget, key=cost)
+        if percent > 0:
             schedule = self.scaled(percent / 100)
-            if schedule.cost(weight) + finished * each <= budget:
-                return replace(schedule, rounds=(*schedule.rounds[:-1], last))
+            return replace(schedule, rounds=(*schedule.rounds[:-1], last))
         if self.uniform:
             return replace(self, uniform=self.uniform[:-1]).fitted(budget, weight, alternatives)
-        needed = math.ceil(schedule.cost(weight)) + finished * each
+        needed = math.ceil(cost(1))
         why = way_out = ""
         if weight(1) == 1.0:
             why = ", since no coarser mesh makes starts cheap"
