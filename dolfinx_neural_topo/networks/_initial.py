@@ -20,7 +20,7 @@ def generator_of(seed: int) -> torch.Generator:
     """
     if not -(2**63) <= seed < 2**64:
         raise InputError(f"seed must lie in [-2^63, 2^64), got {seed}")
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator().manual_seed(int(seed))
 
 
 def truncated_normal(

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from dolfinx_neural_topo._communication import max_replicated
 from dolfinx_neural_topo.errors import InputError, checked
-from dolfinx_neural_topo.optimize.method import Array, Method, Variables
+from dolfinx_neural_topo.optimize.method import Array, Method, Variables, unit_scale
 
 Schedule = Callable[[int], float]
 
@@ -77,6 +78,8 @@ class Adam(Method):
         self._weights.grad = torch.from_numpy(self._gradient)
         self._optimizer = torch.optim.Adam([self._weights], lr=self.lr, betas=self.betas)
         self._steps = 0
+        self._scale: float | None = None  # of the gradient, in whose unit torch's epsilon is
+        self._comm = variables.comm
         self.finished = None
 
     def ask(self) -> Array:
@@ -93,7 +96,10 @@ class Adam(Method):
             self._x *= self._x.dtype.type(0.5)
             return
         self._good[:] = self._x
-        np.copyto(self._gradient, evaluation.gradient, casting="same_kind")
+        if self._scale is None:
+            largest = float(np.abs(evaluation.gradient).max(initial=0.0))
+            self._scale = unit_scale(float(max_replicated(self._comm, largest)))
+        np.multiply(evaluation.gradient, self._scale, out=self._gradient, casting="same_kind")
         factor = 1.0 if self.schedule is None else self.schedule(self._steps)
         self._optimizer.param_groups[0]["lr"] = self.lr * factor
         self._optimizer.step()
@@ -105,7 +111,8 @@ class Adam(Method):
         first, second = (
             moments[name].numpy() if moments else np.zeros_like(self._x) for name in ("exp_avg", "exp_avg_sq")
         )
-        return {"x": self._x, "good": self._good, "first": first, "second": second, "steps": self._steps}
+        vectors = {"x": self._x, "good": self._good, "first": first, "second": second}
+        return {**vectors, "steps": self._steps, "scale": self._scale or 0.0}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken; see `Method.restore`."""
@@ -113,6 +120,7 @@ class Adam(Method):
 
         self._x[:], self._good[:] = state["x"], state["good"]
         self._steps = int(state["steps"])
+        self._scale = float(state["scale"]) or None
         self.finished = None
         self._optimizer.state.clear()
         if self._steps:

@@ -63,13 +63,14 @@ class Curvature:
         """Forget all pairs; the storage is overwritten as new ones come."""
         self.count, self.longest = 0, 0.0
 
-    def learn(self, base: Array, x: Array, gradient: Array, *, store: bool) -> None:
+    def learn(self, base: Array, x: Array, gradient: Array, scale: float, *, store: bool) -> None:
         """Take the pair of the step from `base` to `x`, and its products with all vectors.
 
         Args:
             base: Where the gradient is that of the last call, shape (n,).
             x: The new point, shape (n,).
-            gradient: Gradient there, shape (n,); kept as `self.gradient`.
+            gradient: Gradient there, shape (n,); times `scale` it is kept as `self.gradient`.
+            scale: A power of two.
             store: Keep the pair; otherwise its row is free for the next one.
 
         Note: Collective.
@@ -80,8 +81,9 @@ class Curvature:
         for block in blocks(len(x)):
             vectors = self.vectors[:filled, block]
             np.subtract(x[block], base[block], out=vectors[s])
-            np.subtract(gradient[block], vectors[0], out=vectors[y])
-            vectors[0] = gradient[block]
+            new = gradient[block] * gradient.dtype.type(scale)
+            np.subtract(new, vectors[0], out=vectors[y])
+            vectors[0] = new
             square += float(vectors[s] @ vectors[s])
             products[0, :filled] += vectors @ vectors[0]  # two products with a vector: one with both
             products[1, :filled] += vectors @ vectors[y]  # packs all of `vectors` first, at half the speed

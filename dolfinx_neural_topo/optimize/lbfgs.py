@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from dolfinx_neural_topo._checks import check_number
-from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.optimize.curvature import Curvature, blocks, dot
 from dolfinx_neural_topo.optimize.line_search import StrongWolfe
-from dolfinx_neural_topo.optimize.method import Array, Method, Variables
+from dolfinx_neural_topo.optimize.method import Array, Method, Variables, unit_scale
 
 _EPSILON = float(np.finfo(np.float64).eps)
 
@@ -82,6 +82,7 @@ class LBFGS(Method):
         self._direction = np.zeros_like(self._base)
         self._curvature = Curvature(self._comm, self.memory, len(self._base), self._base.dtype)
         self._value = self._slope = 0.0
+        self._scale = 1.0  # of the objective: products of float32 numbers overflow in other units
         self._fresh = True  # value and gradient at the base are not known
         self._length = self.first_step  # of the first trial along the steepest descent
         self.finished = None
@@ -99,7 +100,8 @@ class LBFGS(Method):
         if self._fresh:
             self._take_base(value, gradient)
             return
-        slope = math.inf if gradient is None else self._product(gradient, self._direction)
+        value *= self._scale
+        slope = math.inf if gradient is None else self._scale * self._product(gradient, self._direction)
         verdict = self._search.tell(value, slope)
         if verdict == "go on":
             self._move()
@@ -120,8 +122,10 @@ class LBFGS(Method):
             self.finished = "the objective has no finite value at the start"
             return
         self._fresh = False
-        self._value = value
-        self._curvature.gradient[:] = gradient
+        largest = float(np.abs(gradient).max(initial=0.0))
+        self._scale = unit_scale(float(max_replicated(self._comm, largest)))
+        self._value = self._scale * value
+        np.multiply(gradient, self._scale, out=self._curvature.gradient)
         self._steepest_descent()
 
     def _steepest_descent(self) -> None:
@@ -150,7 +154,7 @@ class LBFGS(Method):
         """Make the trial the new base, learn its curvature and begin the next search."""
         memory = self._curvature
         positive = slope - self._slope > -_EPSILON * self._slope
-        memory.learn(self._base, self._x, gradient, store=positive)
+        memory.learn(self._base, self._x, gradient, self._scale, store=positive)
         self._base, self._x, self._value = self._x, self._base, value  # the next trial overwrites x
         slope = memory.direction(self._direction) if memory.count else 0.0
         if slope < 0:
@@ -182,6 +186,7 @@ class LBFGS(Method):
             "products": memory.products,
             "count": memory.count,
             "longest": memory.longest,
+            "scale": self._scale,
             "value": self._value,
             "slope": self._slope,
             "search": self._search.state(),
@@ -196,6 +201,7 @@ class LBFGS(Method):
         for array, name in zip(arrays, (*self.fields, "products"), strict=True):
             array[...] = state[name]
         memory.count, memory.longest = int(state["count"]), float(state["longest"])
+        self._scale = float(state["scale"])
         self._value, self._slope = float(state["value"]), float(state["slope"])
         self._search.restore(state["search"])
         self._fresh, self._length = bool(state["fresh"]), float(state["length"])

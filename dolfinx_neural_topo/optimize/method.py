@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,6 +17,27 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 total = sum_replicated  # sums over ranks, the same bits on all of them: methods branch on such numbers
+
+
+def unit_scale(largest: float) -> float:
+    """Return what brings gradients of any unit of the objective to about 1, a power of two: exact.
+
+    Args:
+        largest: The largest entry of the first gradient, of all ranks.
+
+    Returns:
+        Within what float32 can hold; 1 where `largest` is 0 or not finite.
+
+    Example:
+        >>> unit_scale(3e9) * 3e9
+        0.6984919309616089
+    """
+    if not 0.0 < largest < math.inf:
+        return 1.0
+    return 2.0 ** -min(max(math.frexp(largest)[1], -_EXPONENTS), _EXPONENTS)
+
+
+_EXPONENTS = 120
 
 
 class Variables(Protocol):

@@ -12,7 +12,8 @@ vectors, checkpoints) is here:
 
 `run` executes in a thread of its own and must not communicate: it sees whole vectors, in canonical order, on
 every rank, and every rank does the same with them. `function(x)` returns an `Evaluation` whose gradients are
-whole vectors (float64) too. A failed evaluation has value inf, gradients zero.
+whole vectors (float64) too. A failed evaluation has value inf, gradients zero. Where the first gradient is far
+from 1, the objective is handed over in a unit that makes it about 1.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo.optimize.method import Array, Method, Variables, persistence_of
+from dolfinx_neural_topo.optimize.method import Array, Method, Variables, persistence_of, unit_scale
 from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
+
+_USUAL = 1e-6, 1e6
+"""Largest entry of a first gradient; beyond it, libraries' own constants would stop them at the start."""
 
 Function = Callable[[Array], SimpleNamespace]
 
@@ -133,10 +137,13 @@ class LibraryMethod(Method):
         if values[0] < self._best[0]:
             self._best = (values[0], np.array(x))
         whole = [self._whole(row) for row in gradients]
+        if len(self._values) == 1:
+            largest = float(np.abs(whole[0]).max(initial=0.0))
+            self._scale = 1.0 if _USUAL[0] <= largest <= _USUAL[1] else unit_scale(largest)
         self._told.put(
             SimpleNamespace(
-                value=values[0],
-                gradient=whole[0],
+                value=self._scale * values[0],
+                gradient=self._scale * whole[0],
                 constraints=np.array(values[1:]),
                 constraint_gradients=whole[1:],
             )

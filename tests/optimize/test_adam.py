@@ -7,6 +7,7 @@ from convex import Evaluation, Smooth, drive, quadratic, rosenbrock
 
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.optimize.adam import Adam, cosine
+from dolfinx_neural_topo.optimize.method import unit_scale
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -16,9 +17,11 @@ def test_the_steps_are_those_of_torch(dtype):
     _, points, _ = drive(lambda: Adam(0.05), Smooth(function, start, dtype=dtype), 30)
     weights = torch.tensor(start.astype(dtype), requires_grad=True)
     optimizer = torch.optim.Adam([weights], lr=0.05)
+    scale = unit_scale(np.abs(function(start)[1]).max())
     for point in points:
         assert np.array_equal(point, weights.detach().numpy())
-        weights.grad = torch.from_numpy(function(weights.detach().numpy().astype(float))[1].astype(dtype))
+        gradient = scale * function(weights.detach().numpy().astype(float))[1]
+        weights.grad = torch.from_numpy(gradient.astype(dtype))
         optimizer.step()
 
 

@@ -11,6 +11,7 @@ from mpi4py import MPI
 
 from dolfinx_neural_topo.errors import InputError
 from dolfinx_neural_topo.optimize.lbfgs import LBFGS
+from dolfinx_neural_topo.optimize.method import unit_scale
 
 HARD_START = np.tile([-1.2, 1.0], 10)
 
@@ -216,5 +217,5 @@ def test_products_of_many_float32_entries_are_summed_accurately():
     method.start(variables)
     value, gradient = function(method.ask())
     method.tell(method.ask(), Evaluation(value, gradient))
-    exact = -float(np.sum(gradient.astype(np.float64) ** 2))
+    exact = -float(np.sum((unit_scale(4.0) * gradient.astype(np.float64)) ** 2))
     assert method.state()["slope"] == pytest.approx(exact, rel=1e-6)

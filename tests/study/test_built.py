@@ -46,7 +46,7 @@ def test_a_budget_without_room_for_the_last_stage_is_refused():
         run("mbb_beam_24x12_0.5", "mma-built", evaluations=60, progress=False)
     with pytest.raises(InputError, match="more than 160"):
         run("mechanism_inverter_20x12_0.3", "mma-built", evaluations=160, progress=False)
-    with pytest.raises(InputError, match="evaluations without the 60 of the last stage must be .* got 20"):
+    with pytest.raises(InputError, match=r"evaluations without the 60 of the last stage must be .* got 20"):
         run("mbb_beam_24x12_0.5", "neural-multistart-built", evaluations=80, progress=False)
 
 
