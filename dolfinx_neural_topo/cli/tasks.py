@@ -111,9 +111,14 @@ def _run(arguments: argparse.Namespace) -> int:
 def _run_file(arguments: argparse.Namespace) -> int:
     from dolfinx_neural_topo.problem import run_file
 
-    for name in ("method", "seed", "evaluations", "start", "alternatives", "buildable"):
+    keys = {"method": "name", "seed": "seed", "evaluations": "evaluations"}
+    instead = {name: f"write `{key}` into [method] of {arguments.task}" for name, key in keys.items()}
+    instead["buildable"] = f"write a table [buildable] into {arguments.task}"
+    for name in (*instead, "start", "alternatives"):
         if getattr(arguments, name) is not None and getattr(arguments, name) is not False:  # 0 is given too
-            raise InputError(f"--{name} is for tasks: write it into {arguments.task}")
+            raise InputError(
+                f"--{name} is for tasks; {instead.get(name, 'problem files have no such thing')}"
+            )
     record, text = run_file(arguments.task, arguments.out)
     say(json.dumps(record, allow_nan=False) if arguments.json else text)
     return fail(record["error"], FAILED) if record["status"] != "ok" else 0
@@ -123,16 +128,19 @@ def _run_task(arguments: argparse.Namespace) -> int:
     from dolfinx_neural_topo.study.built import BUILT
     from dolfinx_neural_topo.study.run import describe, run, summary
 
+    method = METHOD if arguments.method is None else arguments.method
     record = run(
         arguments.task,
-        (METHOD if arguments.method is None else arguments.method) + (BUILT if arguments.buildable else ""),
+        method.removesuffix(BUILT) + BUILT if arguments.buildable else method,
         seed=SEED if arguments.seed is None else arguments.seed,
         evaluations=EVALUATIONS if arguments.evaluations is None else arguments.evaluations,
         start=arguments.start,
         num_alternatives=1 if arguments.alternatives is None else arguments.alternatives,
         out=arguments.out,
     )
-    say(json.dumps(summary(record), allow_nan=False) if arguments.json else describe(record))
+    kept = "none, since no --out was given" if arguments.out is None else f"{arguments.out}/"
+    text = f"{describe(record)}\n  {'files':<10} {kept}"
+    say(json.dumps(summary(record), allow_nan=False) if arguments.json else text)
     if record["status"] != "ok":
         return fail(record["error"], FAILED)
     return 0

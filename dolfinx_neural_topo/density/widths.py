@@ -184,7 +184,7 @@ def _edge(domain: DesignDomain) -> _Edge:
     if not outer.any():
         return _NO_EDGE
     nodes = np.unique(dmesh.entities_to_geometry(mesh, dim - 1, facets[outer]))
-    return _Edge(middle[outer], mesh.geometry.x[nodes])
+    return _Edge(middle[outer], np.asarray(mesh.geometry.x[nodes], dtype=np.float64))
 
 
 def _sizes_around(domain: DesignDomain) -> NDArray:

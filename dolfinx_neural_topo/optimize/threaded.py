@@ -12,8 +12,8 @@ vectors, checkpoints) is here:
 
 `run` executes in a thread of its own and must not communicate: it sees whole vectors, in canonical order, on
 every rank, and every rank does the same with them. `function(x)` returns an `Evaluation` whose gradients are
-whole vectors (float64) too. A failed evaluation has value inf, gradients zero. Where the first gradient is far
-from 1, the objective is handed over in a unit that makes it about 1.
+whole vectors (float64) too. A failed evaluation has value inf, gradients zero. Where the first gradient is
+far from 1, the objective is handed over in a unit that makes it about 1.
 """
 
 from __future__ import annotations

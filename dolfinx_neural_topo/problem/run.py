@@ -255,7 +255,8 @@ def _describe(record: dict[str, Any], built: Built | None, folder: Path) -> str:
         record["objective_name"]: f"{record['objective']:.6g}",
         "volume": f"{record['volume']:.5f} of {record['volume_fraction']:g}",
         **({"limits": f"exceeded, by {record['violation']:.2g} of a bound"} if record["violation"] else {}),
-        "cost": f"{evaluations} evaluations{coarse}, {record['solves']} solves",
+        "cost": f"{evaluations} evaluations{coarse}, {record['solves']} solves"
+        + (f"; {built.evaluations} and {built.solves} of the last stage" if built is not None else ""),
         "ended": record["reason"],
     }
     if built is not None:

@@ -32,9 +32,12 @@ def built(optimize: Callable[[Job], Outcome]) -> Callable[[Job], Outcome]:
         fields = 1 if job.task.physics in ("elasticity", "heat") else 3  # solves an evaluation
         stage = job.alternatives * (fields * EVALUATIONS + CHECKS)
         if job.budget <= stage:
+            designs = (
+                f"{job.alternatives} buildable designs" if job.alternatives > 1 else "a buildable design"
+            )
             raise InputError(
-                f"evaluations must be more than {stage}, which the last stage of buildable designs takes "
-                f"(here {job.alternatives}), got {job.budget}"
+                f"evaluations must be more than {stage}, which the last stage of {designs} takes, "
+                f"got {job.budget}"
             )
         grey = optimize(replace(job, reserved=stage))
         return grey if grey.interrupted or grey.unsaved else _finish(job, grey)

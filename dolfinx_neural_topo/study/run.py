@@ -26,6 +26,9 @@ from dolfinx_neural_topo.study.store import SCHEMA, Key, Record
 from dolfinx_neural_topo.tasks import Task, get_task
 from dolfinx_neural_topo.tasks.build import build
 
+WORSE = 2.0
+"""Compliance of a cut relative to the design's, from which on `describe` says that it is no part."""
+
 VOLUME_TOLERANCE = 1e-6
 """Excess of the physical volume fraction up to which a design counts as allowed."""
 
@@ -124,7 +127,11 @@ def _run(job: Job) -> Record:
     problem, comm, key, folder = job.task, job.comm, job.key, job.folder
     chosen = get_method(key.method)
     begin = time.perf_counter()
-    outcome = chosen.optimize(job)
+    try:
+        outcome = chosen.optimize(job)
+    except KeyboardInterrupt as error:
+        then = "nothing is kept without --out" if folder is None else "the same command continues it"
+        raise KeyboardInterrupt(f"{error or 'a signal'}; {then}") from error
     seconds = time.perf_counter() - begin
     if outcome.interrupted:
         raise Interrupted(
@@ -246,16 +253,22 @@ def describe(record: Record) -> str:
     """Return what a person wants to know of a run: a few lines on a terminal."""
     judged = record["analysis"]
     pieces = f"{judged['components']} piece" + "s" * (judged["components"] != 1)
+    ratio = judged["threshold_compliance"] / (record["compliance"] or math.inf)
+    worse = f", {ratio:.3g} times the objective: --buildable makes a part of it" if ratio > WORSE else ""
     lines = {
         "objective": f"{record['compliance']:.6g} (analysed anew: {judged['compliance']:.6g})",
         "volume": f"{record['volume']:.5f} of {record['volume_fraction']:g}"
         + ", exceeded" * record["volume_exceeded"],
-        "cut": f"{judged['threshold_compliance']:.6g} as solid and void of that volume, in {pieces}",
+        "cut": f"{judged['threshold_compliance']:.6g} as solid and void of that volume, in {pieces}{worse}",
         "greyness": f"{judged['greyness']:.3f}",
         "cost": f"{record['evaluations']} evaluations, worth {record['equivalent_evaluations']:.0f} on the "
         f"full grid; {record['seconds']:.1f} s",
         "ended": record["reason"],
     }
+    if "built" in record:
+        widths = [record["built"][name] for name in ("min_member", "min_gap")]
+        member, gap = ("no end" if width is None else f"{width:.3g} cells" for width in widths)
+        lines["widths"] = f"members from {member}, gaps from {gap}"
     if "alternatives" in record:
         lines["choice"] = alternatives.described(record["alternatives"])
     title = f"{record['task']} by {record['method']}" + f", seed {record['seed']}" * record["neural"]

@@ -143,8 +143,12 @@ def get_task(name: str) -> Task:
         or form["family"] not in FAMILIES
         or bool(form["aspect"]) != (form["family"] == "l_shape")
     ):
+        listed = [*PAPER_TASKS, *OTHER_TASKS]
+        family = max((each for each in FAMILIES if f"{name}_".startswith(f"{each}_")), key=len, default=None)
+        example = next((each for each in listed if family and each.startswith(f"{family}_")), None)
+        known = f"after {family} come numbers as in {example}; " if example else nearest(name, listed)
         raise InputError(
-            f"unknown task {name!r}; {nearest(name, [*PAPER_TASKS, *OTHER_TASKS, *FAMILIES])}"
+            f"unknown task {name!r}; {known}"
             "a name is FAMILY_WxH_VOLUMEFRACTION, see: python3 -m dolfinx_neural_topo tasks"
         )
     builder = FAMILIES[form["family"]]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from mpi4py import MPI
 
 from dolfinx_neural_topo.optimize.multistart.display import Display
+from dolfinx_neural_topo.optimize.multistart.found import Found
 from dolfinx_neural_topo.optimize.multistart.schedule import Round, Schedule, Starts
 
 comm = MPI.COMM_WORLD
@@ -46,6 +47,18 @@ def test_a_terminal_sees_stage_starts_done_best_and_time_left():
     assert lines[14].startswith("starts: 2 of 3 done  best so far 5  about ")
     assert lines[-2].startswith("finish: 0 of 1 done, evaluation 2  best so far 4.25  about ")
     assert lines[-1].startswith("finish: 1 of 1 done  best so far 4.25") and lines[-1].endswith("\nDone.\n")
+
+
+def test_what_an_interrupted_run_has_done_counts_as_done():
+    stream = Terminal()
+    display = Display(comm, SCHEDULE, lambda level: 0.25**level, stream=stream)
+    display.stage(0, jobs=3, groups=1)
+    display.earlier([Found(k, 0, 1, objective=5.0 + k, equivalent_evaluations=1.5) for k in range(2)])
+    display.at(1)
+    steps(display, 1.0)
+    if comm.rank == 0:
+        text = stream.getvalue().split("\r\033[K")[1]
+        assert text.startswith("starts: 2 of 3 done, evaluation 1  best so far 5  about ")
 
 
 def test_elsewhere_nothing_is_shown_unless_asked_for():

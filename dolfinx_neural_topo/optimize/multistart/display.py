@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from mpi4py import MPI
 
+from dolfinx_neural_topo.optimize.multistart.found import Found
 from dolfinx_neural_topo.optimize.multistart.schedule import FINISH_RESERVE, Schedule
 from dolfinx_neural_topo.optimize.progress import duration
 from dolfinx_neural_topo.optimize.step import Step
@@ -48,7 +49,7 @@ class Display:
             max(FINISH_RESERVE, finish.window), finish.evaluations
         )
         self._begin = time.perf_counter()
-        self._spent, self._best = 0.0, math.inf
+        self._spent, self._before, self._best = 0.0, 0.0, math.inf
         self._stage, self._jobs, self._done, self._level, self._groups = "", 0, 0, 0, 1
 
     def stage(self, number: int, jobs: int, groups: int) -> None:
@@ -58,6 +59,13 @@ class Display:
         name = names[number] if number <= rounds else "alternatives"
         self._stage, self._jobs, self._groups = name, jobs, groups
         self._done, self._best = 0, math.inf
+
+    def earlier(self, found: Sequence[Found]) -> None:
+        """Count jobs that an interrupted run has done: they are done, and took no time now."""
+        spent = sum(each.equivalent_evaluations for each in found) / self._groups
+        self._spent, self._before = self._spent + spent, self._before + spent
+        self._done = len(found) // self._groups
+        self._best = min([self._best, *(each.objective for each in found)])
 
     def at(self, level: int) -> None:
         """Say on which level the evaluations that follow are."""
@@ -86,8 +94,8 @@ class Display:
         if not self._show or not (line or self._terminal):
             return
         planned = max(self._planned / self._groups, self._spent)
-        share = self._spent / planned
-        left = (time.perf_counter() - self._begin) * (1.0 / share - 1.0) if share > 0.0 else math.inf
+        now = self._spent - self._before
+        left = (time.perf_counter() - self._begin) * (planned - self._spent) / now if now > 0.0 else math.inf
         text = f"{self._stage}: {self._done * self._groups} of {self._jobs} done{detail}"
         text += f"  best so far {self._best:.6g}" if math.isfinite(self._best) else ""
         text += f"  about {duration(left)} left" if math.isfinite(left) else ""

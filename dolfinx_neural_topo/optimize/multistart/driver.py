@@ -254,7 +254,7 @@ class _Run:
             return found
 
         self.display.stage(before[0].stage + 1, len(before), min(len(before), self.levels.comm.size))
-        found = self.teams.map(shown, before, costs)
+        found = self.teams.map(shown, before, costs, earlier=self.display.earlier)
         self.found += found
         kind = self._kind(found[0])
         rivals = [each for each in [*found, *self.candidates] if self._kind(each) == kind]

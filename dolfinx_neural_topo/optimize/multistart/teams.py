@@ -50,13 +50,20 @@ class Teams:
         self._held: dict[tuple[int, int], dict[str, Array]] = {}
         self._unwritten, self._known = "", False
 
-    def map(self, job: Job, before: Sequence[Found], costs: Sequence[float]) -> list[Found]:
+    def map(
+        self,
+        job: Job,
+        before: Sequence[Found],
+        costs: Sequence[float],
+        earlier: Callable[[Sequence[Found]], None] = lambda found: None,
+    ) -> list[Found]:
         """Do a job for each of `before`, those excepted that an interrupted run has done already.
 
         Args:
             job: Takes a problem and one of `before`, and returns what it found. Collective on its group.
             before: What the jobs start from, all of one stage.
             costs: Estimated cost of each, by which they are spread.
+            earlier: Is told what an interrupted run has found already, before the others begin.
 
         Returns:
             What was found, in the order of `before`, without vectors (see `fetch`).
@@ -69,6 +76,7 @@ class Teams:
         """
         stage = before[0].stage + 1
         found = self._read(stage, before)
+        earlier(list(found.values()))
         todo = [k for k, each in enumerate(before) if each.start not in found]
         num_groups = self._prepare(max(1, min(len(todo), self.comm.size)))
         group = self.comm.rank * num_groups // self.comm.size
