@@ -25,7 +25,7 @@ from dolfinx_neural_topo.errors import CheckpointError, together
 from dolfinx_neural_topo.optimize.method import Array
 
 FORMAT = "dolfinx_neural_topo checkpoint"
-VERSION = 6
+VERSION = 7
 
 
 def previous(path: Path) -> Path:

@@ -17,6 +17,7 @@ from dolfinx_neural_topo.physics.state import StateProblem
 Bools = NDArray[np.bool_]
 
 _ZERO = 1e-12  # of the largest nodal force: rounding
+_SAME = 1e-9  # of the spread of all prescribed values: rounding
 _CARRIES = 0.1  # of what material does: void that does so much needs no material beside it
 
 
@@ -56,6 +57,8 @@ class Attachment:
             self.loaded |= self._acted_on(np.where(fixed, 0.0, np.abs(load)))
         self.supported: Bools = np.any(fixed.reshape(num_local, -1), axis=1)
         self.has_supports = self.any_of(self.supported)
+        self._values = None if self.void_carries or _is_forced(state) else _prescribed(state, fixed)
+        self._spread = None if self._values is None else self._spread_of(self.supported)
 
     def _acted_on(self, force: NDArray[np.float64]) -> Bools:
         """Return the nodes on which one load acts, none if it acts everywhere. Note: Collective."""
@@ -89,12 +92,28 @@ class Attachment:
         return self.loaded & ~self.touched(cells)
 
     def carries(self, cells: Bools) -> bool:
-        """Return whether cells hold every load, and rest on a support if there is one. Note: Collective."""
+        """Return whether cells hold every load, and rest on a support if there is one.
+
+        Where nothing acts but values at supports (two temperatures), cells must rest on different ones.
+
+        Note: Collective.
+        """
         if self.void_carries:
             return True
         touched = self.touched(cells)
         held = not self.any_of(self.loaded & ~touched)
-        return held and (not self.has_supports or self.any_of(self.supported & touched))
+        rests = not self.has_supports or self.any_of(self.supported & touched)
+        if self._spread is None or not self._spread.any():
+            return held and rests
+        spread = self._spread_of(self.supported & touched)
+        return held and rests and bool(np.any(spread > _SAME * self._spread))
+
+    def _spread_of(self, nodes: Bools) -> NDArray[np.float64]:
+        """Return how far the values prescribed at nodes differ, for each component. Note: Collective."""
+        assert self._values is not None
+        low, high = self._values[0][nodes], self._values[1][nodes]
+        ends = np.array([-low.min(axis=0, initial=np.inf), high.max(axis=0, initial=-np.inf)])
+        return np.maximum(max_replicated(self.comm, ends).sum(axis=0), 0.0)
 
     def require(self, cells: Bools, what: str) -> None:
         """Refuse loads where none of the given cells can carry them.
@@ -195,6 +214,37 @@ def _nodal_forces(state: StateProblem) -> Iterator[NDArray[np.float64]]:
             force.x.scatter_reverse(la.InsertMode.add)
             force.x.scatter_forward()
             yield force.x.array
+
+
+def _is_forced(state: StateProblem) -> bool:
+    """Tell whether anything acts beside values prescribed at supports. Note: Collective."""
+    equation = state.equation
+    arrays = [load.x.array for load in state.nodal_loads if load is not None]
+    held = [u.x.array.copy() for u in equation.states]
+    try:
+        for u in equation.states:  # what is left of a residual then is the load
+            u.x.array[:] = 0.0
+        for form in equation.loads if equation.residual is None else [equation.residual]:
+            if form is not None:
+                force = fem.Function(state.V)
+                fem.assemble_vector(force.x.array, state.compile(form))
+                force.x.scatter_reverse(la.InsertMode.add)
+                arrays.append(force.x.array)
+    finally:
+        for u, values in zip(equation.states, held, strict=True):
+            u.x.array[:] = values
+    quiet = all(not values.any() for values in arrays)  # one that is not finite is not quiet
+    return bool(max_replicated(state.comm, float(not quiet)) > 0.0)
+
+
+def _prescribed(state: StateProblem, fixed: Bools) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return prescribed values, shape (nodes, components), with inf and -inf where there is none."""
+    values = np.zeros(len(fixed))
+    for bc in state.bcs:
+        bc.set(values, None, 1.0)
+    shape = (-1, state.V.dofmap.index_map_bs)
+    low, high = np.where(fixed, values, np.inf), np.where(fixed, values, -np.inf)
+    return low.reshape(shape), high.reshape(shape)
 
 
 def _void_carries(state: StateProblem) -> bool:

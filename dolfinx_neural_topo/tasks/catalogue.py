@@ -146,9 +146,9 @@ def get_task(name: str) -> Task:
         listed = [*PAPER_TASKS, *OTHER_TASKS]
         family = max((each for each in FAMILIES if f"{name}_".startswith(f"{each}_")), key=len, default=None)
         example = next((each for each in listed if family and each.startswith(f"{family}_")), None)
-        known = f"after {family} come numbers as in {example}; " if example else nearest(name, listed)
+        numbers = f"after {family} come numbers as in {example}; " if example else ""
         raise InputError(
-            f"unknown task {name!r}; {known}"
+            f"unknown task {name!r}; {numbers}{nearest(name, [*listed, *FAMILIES])}"
             "a name is FAMILY_WxH_VOLUMEFRACTION, see: python3 -m dolfinx_neural_topo tasks"
         )
     builder = FAMILIES[form["family"]]

@@ -14,8 +14,11 @@ from dolfinx_neural_topo.physics.attachment import Attachment
 comm = MPI.COMM_WORLD
 
 
-def plate(make_loads):
-    """Heat conduction on 8 x 4 squares, cold at the left edge; `make_loads(V, v)` gives L and nodal loads."""
+def plate(make_loads, right=None):
+    """Heat conduction on 8 x 4 squares, cold at the left edge; `make_loads(V, v)` gives L and nodal loads.
+
+    The right edge has a temperature of its own if `right` is given.
+    """
     mesh = dolfinx.mesh.create_rectangle(
         comm, [(0.0, 0.0), (8.0, 4.0)], [8, 4], dolfinx.mesh.CellType.quadrilateral
     )
@@ -26,6 +29,8 @@ def plate(make_loads):
     cold = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0.0))
     L, nodal = make_loads(V, v)
     bcs = [fem.dirichletbc(0.0, cold, V)]
+    if right is not None:
+        bcs.append(fem.dirichletbc(right, fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 8.0)), V))
     state = StateProblem((a, L), rho, bcs=bcs, nodal_loads=nodal, petsc_options_prefix="attachment_")
     midpoints = dolfinx.mesh.compute_midpoints(mesh, 2, np.arange(state.num_owned_cells, dtype=np.int32))
     x = np.empty_like(midpoints)
@@ -83,4 +88,16 @@ def test_cells_hold_the_load_and_rest_on_a_support():
     assert np.all(x[near, 0] > 7.0)
     with pytest.raises(InputError, match=r"a load acts at \(8, 2\)"):
         attachment.require(bar & ~rest, "a test")
+    state.destroy()
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("source", [0.0, 1.0])
+def test_values_that_act_alone_need_a_way_from_one_to_the_other(source):
+    """Two plates of different temperature: material at one alone leads nothing; with a source it does."""
+    state, x = plate(lambda V, v: (fem.Constant(V.mesh, source) * v * ufl.dx, None), right=60.0)
+    attachment, bar = Attachment(state), np.abs(x[:, 1] - 1.5) < 0.1
+    assert attachment.carries(bar)
+    assert attachment.carries(bar & (x[:, 0] < 4.0)) == (source > 0.0)
+    assert not attachment.carries(bar & (np.abs(x[:, 0] - 4.0) < 2.0))
     state.destroy()

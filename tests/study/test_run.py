@@ -155,7 +155,9 @@ def test_command_line_ends_in_a_summary(capfd):
             "greyness",
             "cost",
             "ended",
+            "files",
         ]
+        assert lines[-1].endswith("none, since no --out was given")
     else:
         assert out == ""
 

@@ -67,6 +67,7 @@ def test_patterns():
         (lambda: tasks.get_task("mbb_beem_96x32_0.5"), "nearest: mbb_beam_96x32_0.5"),
         (lambda: tasks.get_task("mbb_beam"), "a name is FAMILY_WxH_VOLUMEFRACTION"),
         (lambda: tasks.get_task("mbb_beam_0.3_96x32_0.5"), "unknown task"),
+        (lambda: tasks.get_task("mbb_beam"), "after mbb_beam come numbers as in mbb_beam_96x32_0.5"),
         (lambda: tasks.get_task("l_shape_64x64_0.4"), "nearest: l_shape_0.4_64x64_0.4"),
         (lambda: tasks.get_task("mbb_beam_96x32x8_0.5"), "has 2 dimensions"),
         (lambda: tasks.get_task("mbb_beam_96x2_0.5"), "height must be"),
