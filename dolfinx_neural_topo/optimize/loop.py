@@ -57,7 +57,8 @@ def minimize(
         stop: Early stop, for instance ``RelativeProgress(1e-3, 10)``: gets the history, returns a sentence to
             stop. Asked after the first evaluation of the last stage of all continuations.
         continuation: `Continuation` or several.
-        progress: True or False to show or hide the progress line; None shows it on a terminal.
+        progress: True or False to show or hide the progress line; None shows it on a
+            terminal, and a line a minute elsewhere.
 
     Returns:
         Best and last design, reason, history, cost.

@@ -183,7 +183,8 @@ class Run:
         seconds = self.record.history.seconds
         recent = seconds[-11:]
         each = (recent[-1] - recent[0]) / (len(recent) - 1) if len(recent) > 1 else recent[0]
-        self.progress.update(len(seconds), evaluation.value, evaluation.volume, each, recent[-1])
+        best = evaluation.value if self.record.best is None else self.record.best.objective
+        self.progress.update(len(seconds), evaluation.value, best, evaluation.volume, each, recent[-1])
 
     def _call_back(self, x: Array, evaluation: Evaluation) -> None:
         record = self.record

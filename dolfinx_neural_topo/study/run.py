@@ -68,7 +68,8 @@ def run(
             `alternatives.npz` (their images, best first) and `alternatives.png`; checkpoints while it runs.
             None writes nothing.
         comm: Ranks that work on it together.
-        progress: Whether to show the progress line; None shows it on a terminal.
+        progress: Whether to show the progress line; None shows it on a terminal, and a line a
+            minute elsewhere.
 
     Returns:
         The record, the same on all ranks:

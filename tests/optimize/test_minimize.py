@@ -395,15 +395,16 @@ class Terminal(io.StringIO):
 def test_progress_line():
     stream = Terminal()
     line = Progress(comm, 200, stream=stream)
-    line.update(12, 123.456, 0.5, 0.125, 1.5)
+    line.update(12, 123.456, 120.0, 0.5, 0.125, 1.5)
     line.finish("Done.")
-    expected = "\r\033[Kevaluation 12/200  objective 123.456  volume 0.5000  0.125 s each  0:24 left\nDone.\n"
+    text = "evaluation 12/200  objective 123.456, best 120  volume 0.5000  0.125 s each  0:24 left"
+    expected = f"\r\033[K{text}\nDone.\n"
     assert stream.getvalue() == (expected if comm.rank == 0 else "")
 
 
 def test_progress_with_a_time_budget_and_hours():
     stream = io.StringIO()
-    Progress(comm, 10**6, seconds=7200.0, show=True, stream=stream).update(1, 1.0, 0.5, 2.0, 10.0)
+    Progress(comm, 10**6, seconds=7200.0, show=True, stream=stream).update(1, 1.0, 1.0, 0.5, 2.0, 10.0)
     assert stream.getvalue().endswith("1:59:50 left\n" if comm.rank == 0 else "")
 
 
@@ -416,6 +417,19 @@ def test_progress_is_quiet_where_no_terminal_is(stream, show, lines, monkeypatch
     minimize(Bars(), OC(), evaluations=3, progress=show)
     monkeypatch.undo()
     assert stream.getvalue().count("\n") == (lines if comm.rank == 0 else 0)
+
+
+def test_a_log_gets_a_line_a_minute(monkeypatch):
+    stream, now = io.StringIO(), 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    line = Progress(comm, 200, stream=stream)
+    for k in range(1, 13):
+        now = 11.0 * k  # a line after 66 and after 132 seconds
+        line.update(k, 1.0, 1.0, 0.5, 11.0, now)
+    line.finish("Done.")
+    starts = [each[:17] for each in stream.getvalue().splitlines()]
+    expected = ["evaluation 6/200 ", "evaluation 12/200", "Done."]
+    assert starts == (expected if comm.rank == 0 else [])
 
 
 @pytest.mark.parametrize("method", [NLoptMMA, SciPyLBFGSB])

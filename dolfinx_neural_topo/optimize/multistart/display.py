@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import TextIO
@@ -12,21 +11,21 @@ from mpi4py import MPI
 
 from dolfinx_neural_topo.optimize.multistart.found import Found
 from dolfinx_neural_topo.optimize.multistart.schedule import FINISH_RESERVE, Schedule
-from dolfinx_neural_topo.optimize.progress import duration
+from dolfinx_neural_topo.optimize.progress import Line, duration
 from dolfinx_neural_topo.optimize.step import Step
 
 
 class Display:
     """Show the stage, how many of its jobs are done, its best design, and about how long the run takes still.
 
-    On a terminal one line is rewritten, after each evaluation; elsewhere, if asked for, a line is written per
-    job. On several ranks it is the part of rank 0's group that is counted.
+    On a terminal one line is rewritten, after each evaluation; elsewhere it is one a minute or, if asked for, one
+    per job. On several ranks it is the part of rank 0's group that is counted.
 
     Args:
         comm: Communicator of the run; only its rank 0 writes.
         schedule: What is planned.
         weight: Cells of a level relative to those of the full mesh.
-        show: True or False; None shows it if the stream is a terminal.
+        show: True or False; None for what is usual, see `Line`.
         stream: Where to write; standard error if None.
         alternatives: How many designs will be finished, if more than the last round keeps.
     """
@@ -40,9 +39,7 @@ class Display:
         stream: TextIO | None = None,
         alternatives: int = 1,
     ):
-        self._stream = sys.stderr if stream is None else stream
-        self._terminal = bool(getattr(self._stream, "isatty", lambda: False)())
-        self._show = comm.rank == 0 and (self._terminal if show is None else show)
+        self._line = Line(comm, show, stream)
         self._schedule, self._weight = schedule, weight
         finish = schedule.rounds[-1]
         self._planned = schedule.cost(weight) + max(alternatives, finish.keep) * min(
@@ -86,12 +83,10 @@ class Display:
 
     def finish(self, sentence: str) -> None:
         """End the line and say how the run ended."""
-        if self._show:
-            self._stream.write(f"\n{sentence}\n" if self._terminal else f"{sentence}\n")
-            self._stream.flush()
+        self._line.end(sentence)
 
     def _write(self, detail: str, *, line: bool) -> None:
-        if not self._show or not (line or self._terminal):
+        if self._line.all and not (line or self._line.terminal):
             return
         planned = max(self._planned / self._groups, self._spent)
         now = self._spent - self._before
@@ -99,5 +94,4 @@ class Display:
         text = f"{self._stage}: {self._done * self._groups} of {self._jobs} done{detail}"
         text += f"  best so far {self._best:.6g}" if math.isfinite(self._best) else ""
         text += f"  about {duration(left)} left" if math.isfinite(left) else ""
-        self._stream.write(f"\r\033[K{text}" if self._terminal else f"{text}\n")
-        self._stream.flush()
+        self._line.write(text)

@@ -94,7 +94,8 @@ def minimize_multistart(
         checkpoint: Beginning of the paths of files with finished starts, from which the run goes on if they
             exist. The caller removes them. One run at a time.
         callback: Called after each stage with everything it found, on all ranks.
-        progress: True or False to show or hide how far the run is; None shows it on a terminal.
+        progress: True or False to show or hide how far the run is; None shows it on a terminal,
+            and a line a minute elsewhere.
 
     Returns:
         The best design, the same for any number of ranks up to rounding.
