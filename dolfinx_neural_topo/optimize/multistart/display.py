@@ -18,8 +18,8 @@ from dolfinx_neural_topo.optimize.step import Step
 class Display:
     """Show the stage, how many of its jobs are done, its best design, and about how long the run takes still.
 
-    On a terminal one line is rewritten, after each evaluation; elsewhere it is one a minute or, if asked for, one
-    per job. On several ranks it is the part of rank 0's group that is counted.
+    On a terminal one line is rewritten, after each evaluation; elsewhere it is one a minute or, if asked
+    for, one per job. On several ranks it is the part of rank 0's group that is counted.
 
     Args:
         comm: Communicator of the run; only its rank 0 writes.
