@@ -46,8 +46,9 @@ def least_member(domain: DesignDomain, solid: Bools) -> float:
 
     Note: Collective.
     """
-    at_void = _least_width(domain, solid, _edge(domain))
-    return min(at_void, _least_width(domain, solid, _NO_EDGE))  # a rim would pass as a tip at the edge
+    sizes = _sizes_around(domain)
+    at_void = _least_width(domain, solid, sizes, _edge(domain))
+    return min(at_void, _least_width(domain, solid, sizes, _NO_EDGE))  # a rim would pass as a tip at the edge
 
 
 def least_gap(domain: DesignDomain, solid: Bools) -> float:
@@ -55,7 +56,7 @@ def least_gap(domain: DesignDomain, solid: Bools) -> float:
 
     The edge of the domain bounds no gap: there a gap is open.
     """
-    return _least_width(domain, ~solid, _NO_EDGE)
+    return _least_width(domain, ~solid, _sizes_around(domain), _NO_EDGE)
 
 
 class _Edge(NamedTuple):
@@ -68,13 +69,12 @@ class _Edge(NamedTuple):
 _NO_EDGE = _Edge(np.empty((0, 3)), np.empty((0, 3)))
 
 
-def _least_width(domain: DesignDomain, inside: Bools, edge: _Edge) -> float:
+def _least_width(domain: DesignDomain, inside: Bools, sizes: NDArray, edge: _Edge) -> float:
     """Return the least width of a set of cells that ends at other cells and at the edge.
 
     A ball has room up to the nearest middle of a facet of other cells; none at a corner of theirs. (Corners
     count for no more than that: those of single cells reach far into a smooth design on a rough mesh.)
     """
-    sizes = _sizes_around(domain)
     cell = float(max_replicated(domain.comm, sizes.max(initial=0.0)))
     low, high = bounding_box(domain.comm, domain.mesh.geometry.x)
     reach, largest = _FIRST_REACH * cell, float(np.linalg.norm(high - low))

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo._communication import max_replicated
 from dolfinx_neural_topo.errors import InputError, checked
-from dolfinx_neural_topo.optimize.method import Array, Method, Variables, unit_scale
+from dolfinx_neural_topo.optimize.method import Array, Method, Variables, largest_entry, unit_scale
 
 Schedule = Callable[[int], float]
 
@@ -97,8 +96,7 @@ class Adam(Method):
             return
         self._good[:] = self._x
         if self._scale is None:
-            largest = float(np.abs(evaluation.gradient).max(initial=0.0))
-            self._scale = unit_scale(float(max_replicated(self._comm, largest)))
+            self._scale = unit_scale(largest_entry(self._comm, evaluation.gradient))
         np.multiply(evaluation.gradient, self._scale, out=self._gradient, casting="same_kind")
         factor = 1.0 if self.schedule is None else self.schedule(self._steps)
         self._optimizer.param_groups[0]["lr"] = self.lr * factor

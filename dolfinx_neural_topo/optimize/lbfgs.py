@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from dolfinx_neural_topo._checks import check_number
-from dolfinx_neural_topo._communication import max_replicated, sum_replicated
+from dolfinx_neural_topo._communication import sum_replicated
 from dolfinx_neural_topo.errors import InputError, checked
 from dolfinx_neural_topo.optimize.curvature import Curvature, blocks, dot
 from dolfinx_neural_topo.optimize.line_search import StrongWolfe
-from dolfinx_neural_topo.optimize.method import Array, Method, Variables, unit_scale
+from dolfinx_neural_topo.optimize.method import Array, Method, Variables, largest_entry, unit_scale
 
 _EPSILON = float(np.finfo(np.float64).eps)
 
@@ -122,8 +122,7 @@ class LBFGS(Method):
             self.finished = "the objective has no finite value at the start"
             return
         self._fresh = False
-        largest = float(np.abs(gradient).max(initial=0.0))
-        self._scale = unit_scale(float(max_replicated(self._comm, largest)))
+        self._scale = unit_scale(largest_entry(self._comm, gradient))
         self._value = self._scale * value
         np.multiply(gradient, self._scale, out=self._curvature.gradient)
         self._steepest_descent()

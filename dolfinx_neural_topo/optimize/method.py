@@ -9,7 +9,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from dolfinx_neural_topo._communication import sum_replicated
+from dolfinx_neural_topo._communication import max_replicated, sum_replicated
 
 if TYPE_CHECKING:
     from dolfinx_neural_topo.density.evaluation import Evaluation
@@ -19,11 +19,16 @@ Array = NDArray[Any]
 total = sum_replicated  # sums over ranks, the same bits on all of them: methods branch on such numbers
 
 
+def largest_entry(comm: MPI.Comm, gradient: Array) -> float:
+    """Return the largest absolute value of a distributed gradient. Note: Collective."""
+    return float(max_replicated(comm, float(np.abs(gradient).max(initial=0.0))))
+
+
 def unit_scale(largest: float) -> float:
     """Return what brings gradients of any unit of the objective to about 1, a power of two: exact.
 
     Args:
-        largest: The largest entry of the first gradient, of all ranks.
+        largest: The largest entry of the first gradient, see `largest_entry`.
 
     Returns:
         Within what float32 can hold; 1 where `largest` is 0 or not finite.

@@ -26,7 +26,14 @@ from typing import Any
 
 import numpy as np
 
-from dolfinx_neural_topo.optimize.method import Array, Method, Variables, persistence_of, unit_scale
+from dolfinx_neural_topo.optimize.method import (
+    Array,
+    Method,
+    Variables,
+    largest_entry,
+    persistence_of,
+    unit_scale,
+)
 from dolfinx_neural_topo.optimize.ordering import CanonicalOrder
 
 _USUAL = 1e-6, 1e6
@@ -138,7 +145,7 @@ class LibraryMethod(Method):
             self._best = (values[0], np.array(x))
         whole = [self._whole(row) for row in gradients]
         if len(self._values) == 1:
-            largest = float(np.abs(whole[0]).max(initial=0.0))
+            largest = largest_entry(self._variables.comm, gradients[0])
             self._scale = 1.0 if _USUAL[0] <= largest <= _USUAL[1] else unit_scale(largest)
         self._told.put(
             SimpleNamespace(

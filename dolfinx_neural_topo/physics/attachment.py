@@ -57,8 +57,9 @@ class Attachment:
             self.loaded |= self._acted_on(np.where(fixed, 0.0, np.abs(load)))
         self.supported: Bools = np.any(fixed.reshape(num_local, -1), axis=1)
         self.has_supports = self.any_of(self.supported)
-        self._values = None if self.void_carries or _is_forced(state) else _prescribed(state, fixed)
-        self._spread = None if self._values is None else self._spread_of(self.supported)
+        self._values = _prescribed(state, fixed)
+        self._spread = self._spread_of(self.supported)
+        self._values_act_alone = bool(self._spread.any()) and not (self.void_carries or _is_forced(state))
 
     def _acted_on(self, force: NDArray[np.float64]) -> Bools:
         """Return the nodes on which one load acts, none if it acts everywhere. Note: Collective."""
@@ -103,14 +104,13 @@ class Attachment:
         touched = self.touched(cells)
         held = not self.any_of(self.loaded & ~touched)
         rests = not self.has_supports or self.any_of(self.supported & touched)
-        if self._spread is None or not self._spread.any():
+        if not self._values_act_alone:
             return held and rests
         spread = self._spread_of(self.supported & touched)
         return held and rests and bool(np.any(spread > _SAME * self._spread))
 
     def _spread_of(self, nodes: Bools) -> NDArray[np.float64]:
         """Return how far the values prescribed at nodes differ, for each component. Note: Collective."""
-        assert self._values is not None
         low, high = self._values[0][nodes], self._values[1][nodes]
         ends = np.array([-low.min(axis=0, initial=np.inf), high.max(axis=0, initial=-np.inf)])
         return np.maximum(max_replicated(self.comm, ends).sum(axis=0), 0.0)
@@ -209,11 +209,16 @@ def _nodal_forces(state: StateProblem) -> Iterator[NDArray[np.float64]]:
     for form in forms:
         integrals = [] if form is None else [i for i in form.integrals() if _is_load(i, equation.states)]
         if integrals:
-            force = fem.Function(state.V)
-            fem.assemble_vector(force.x.array, state.compile(ufl.Form(integrals)))
-            force.x.scatter_reverse(la.InsertMode.add)
-            force.x.scatter_forward()
-            yield force.x.array
+            yield _assembled(state, ufl.Form(integrals))
+
+
+def _assembled(state: StateProblem, form: ufl.Form) -> NDArray[np.float64]:
+    """Return a linear form on local degrees of freedom. Note: Collective."""
+    force = fem.Function(state.V)
+    fem.assemble_vector(force.x.array, state.compile(form))
+    force.x.scatter_reverse(la.InsertMode.add)
+    force.x.scatter_forward()
+    return force.x.array
 
 
 def _is_forced(state: StateProblem) -> bool:
@@ -226,10 +231,7 @@ def _is_forced(state: StateProblem) -> bool:
             u.x.array[:] = 0.0
         for form in equation.loads if equation.residual is None else [equation.residual]:
             if form is not None:
-                force = fem.Function(state.V)
-                fem.assemble_vector(force.x.array, state.compile(form))
-                force.x.scatter_reverse(la.InsertMode.add)
-                arrays.append(force.x.array)
+                arrays.append(_assembled(state, form))
     finally:
         for u, values in zip(equation.states, held, strict=True):
             u.x.array[:] = values

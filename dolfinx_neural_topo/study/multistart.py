@@ -46,6 +46,8 @@ def multistart_by(parameterization: str, schedule: Schedule | None = None) -> Ca
                     progress=job.progress,
                 )
             except InputError as error:
+                if not str(error).startswith("budget"):
+                    raise
                 name = (
                     f"evaluations without the {job.reserved} of the last stage"
                     if job.reserved
