@@ -3,7 +3,7 @@
 ./with-fenicsx python3 demos/results/built/uniform.py [TASK ...]    # all 62 small tasks: five minutes
 
 Writes `uniform.jsonl` beside it, a line a task, and goes on where it was stopped. In 3D multi-start with
-`last_stage=True` has such a design among its candidates.
+`last_stage=True` has such designs among its candidates.
 """
 
 import json
@@ -11,13 +11,15 @@ import sys
 from pathlib import Path
 
 import dolfinx_neural_topo as dnt
-from dolfinx_neural_topo.optimize.multistart import Round, Schedule
-from dolfinx_neural_topo.optimize.multistart.schedule import UNFINISHED, UNIFORM
+from dolfinx_neural_topo.optimize.multistart import Round, Schedule, Starts
+from dolfinx_neural_topo.optimize.multistart.schedule import UNFINISHED
 from dolfinx_neural_topo.study.independent import compliance
 from dolfinx_neural_topo.tasks import PAPER_TASKS, get_task
 from dolfinx_neural_topo.tasks.build import build
 from dolfinx_neural_topo.tasks.coarse import meshes, problem
 
+RAMP = ((0, 1 / 2), (20, 2 / 3), (40, 5 / 6), (60, 1.0))
+UNIFORM = Starts(1, level=1, evaluations=80, ramp=RAMP)
 SCHEDULE = Schedule(starts=(UNIFORM,), repair_level=1, rounds=(Round(1, level=0, evaluations=UNFINISHED),))
 SMALL = [name for name in PAPER_TASKS if get_task(name).num_cells < 2**15]
 

@@ -14,9 +14,6 @@ from dolfinx_neural_topo.errors import InputError, checked
 RAMP = ((0, 1 / 2), (10, 2 / 3), (20, 5 / 6), (30, 1.0))
 """Penalty of a start relative to the problem's own, from these evaluations on: 1.5, 2, 2.5, 3."""
 
-SLOW_RAMP = tuple((2 * at, factor) for at, factor in RAMP)
-"""The same, in twice as many evaluations."""
-
 
 @checked
 @dataclass(frozen=True)
@@ -182,15 +179,15 @@ class Schedule:
         """Return a schedule for designs that a last stage goes on with.
 
         In place of the rounds on the full mesh, which compare grey designs, a trial of that stage on the next
-        coarser one tells which design is best once it is built; and the last round is short. In 3D one design
-        more begins at the uniform one. In 2D that gains nothing, and misleads where coarse physics does.
+        coarser one tells which design is best once it is built; and the last round is short. In 3D `UNIFORM`
+        starts come beside the others. In 2D that gains nothing, and misleads where coarse physics does.
 
         Args:
             dim: Dimension of the mesh.
         """
         before = tuple(each for each in self.rounds[:-1] if each.level > 0)
         keep = before[-1].keep if before else self.num_starts
-        uniform = (UNIFORM,) if dim == 3 else ()
+        uniform = UNIFORM if dim == 3 else ()
         compare = (replace(TRIAL_3D if dim == 3 else TRIAL, keep=keep),) if keep + len(uniform) > 1 else ()
         last = replace(self.rounds[-1], evaluations=UNFINISHED)
         return replace(self, rounds=(*before, *compare, last), uniform=uniform)
@@ -241,8 +238,13 @@ class Schedule:
 TRIAL, TRIAL_3D = Round(1, 1, 12, trial=(8.0,)), Round(1, 1, 24, trial=(8.0, 16.0, 32.0))
 """After them designs rank nearly as they do once they are built. In 3D coarse cells are cheaper."""
 
-UNIFORM = Starts(1, level=1, evaluations=80, ramp=SLOW_RAMP)
-"""MMA from the uniform design on the next coarser mesh, while the penalty is raised."""
+UNIFORM = (
+    Starts(1, level=1, evaluations=20, ramp=((0, 1 / 2), (5, 2 / 3), (10, 5 / 6), (15, 1.0))),
+    Starts(1, level=1, evaluations=80),
+    Starts(1, level=1, evaluations=120, ramp=((0, 1 / 3), (30, 1 / 2), (60, 2 / 3), (90, 1.0))),
+)
+"""MMA from the uniform design on the next coarser mesh. How fast the penalty rises decides where it ends, and
+which is best differs from task to task."""
 
 FINISH_RESERVE = 25
 """Evaluations that a budget counts for each design of the last round."""
