@@ -165,22 +165,24 @@ def test_a_network_goes_on_bit_for_bit_and_on_one_rank(folder):
     from dolfinx_neural_topo.bridge import NeuralDesign, PixelTransfer
     from dolfinx_neural_topo.networks import LeanCNN
 
-    def run(c, evaluations, path=None):
-        with build(mbb_beam(24, 8, volume_fraction=0.5), c, constrain="design") as task:
-            network = LeanCNN((8, 24), channels=(8, 8, 4, 4, 1), dtype=torch.float64)
-            variables = NeuralDesign(task.design, network, PixelTransfer(task.grid))
-            return minimize(variables, LBFGS(), evaluations=evaluations, checkpoint=path)
+    def run(task, evaluations, path=None):
+        network = LeanCNN((8, 24), channels=(8, 8, 4, 4, 1), dtype=torch.float64)
+        variables = NeuralDesign(task.design, network, PixelTransfer(task.grid))
+        return minimize(variables, LBFGS(), evaluations=evaluations, checkpoint=path)
 
-    whole = run(comm, 9)
-    run(comm, 6, folder / "run.npz")
-    comm.barrier()
-    mine = folder / f"{comm.rank}.npz"
-    shutil.copy(folder / "run.npz", mine)
-    comm.barrier()
-    rest = run(comm, 9, folder / "run.npz")
+    beam = mbb_beam(24, 8, volume_fraction=0.5)
+    with build(beam, comm, constrain="design") as task:  # of one partition: it decides the order of sums
+        whole = run(task, 9)
+        run(task, 6, folder / "run.npz")
+        comm.barrier()
+        mine = folder / f"{comm.rank}.npz"
+        shutil.copy(folder / "run.npz", mine)
+        comm.barrier()
+        rest = run(task, 9, folder / "run.npz")
     assert rest.history.objective == whole.history.objective
     assert np.array_equal(rest.x, whole.x) and np.array_equal(rest.rho, whole.rho)
-    alone = run(MPI.COMM_SELF, 7, mine)
+    with build(beam, MPI.COMM_SELF, constrain="design") as task:
+        alone = run(task, 7, mine)
     assert np.allclose(alone.history.objective, whole.history.objective[:7], rtol=1e-9, atol=0)
 
 

@@ -84,7 +84,7 @@ def shared_path(tmp_path_factory):
 
 def test_result_obeys_the_volume_and_is_what_a_fresh_problem_finds(design):
     found = minimize_multistart(design, heated, schedule=SMALL)
-    fresh = make_design(comm)
+    fresh = make_design(comm, design.domain.mesh)
     assert fresh.functional.value(found.rho) == pytest.approx(found.objective, rel=1e-12)
     np.testing.assert_allclose(fresh.rho_from_design(found.rho_design), found.rho, atol=1e-14)
     assert found.volume == pytest.approx(fresh.volume(found.rho), abs=1e-14)

@@ -74,9 +74,10 @@ def test_the_end_is_optimal_under_the_volume_after_filter_and_projection(project
 
 
 def test_less_material_is_used_where_it_is_better():
-    result = minimize(design(price=4.0), SiMPL(), evaluations=100)
+    problem = design(price=4.0)
+    result = minimize(problem, SiMPL(), evaluations=100)
     assert result.volume < 0.33 and max(result.history.violation) < 1e-12
-    gradient = design(price=4.0).evaluate(result.x).gradient
+    gradient = problem.evaluate(result.x).gradient
     assert largest(np.abs(gradient[result.x > 0.01])) < 0.02 and largest(-gradient) < 0.02
 
 
