@@ -6,6 +6,7 @@ import argparse
 import json
 import shutil
 import textwrap
+from pathlib import Path
 
 from dolfinx_neural_topo.cli.console import FAILED, fail, say
 from dolfinx_neural_topo.errors import InputError
@@ -125,6 +126,7 @@ def _run_file(arguments: argparse.Namespace) -> int:
 
 
 def _run_task(arguments: argparse.Namespace) -> int:
+    _require_name(arguments.task, "; a problem file ends in .toml")
     from dolfinx_neural_topo.study.built import BUILT
     from dolfinx_neural_topo.study.run import describe, run, summary
 
@@ -159,9 +161,15 @@ def add_profile(commands) -> None:
         help="as for run, or 'evaluate': no network, no optimizer (%(default)s)",
     )
     parser.add_argument("--evaluations", type=int, default=12, metavar="N", help="how many (%(default)s)")
-    parser.add_argument("--solver", metavar="NAME", help="direct, gmg or amg (chosen by size)")
+    parser.add_argument("--solver", choices=("direct", "gmg", "amg"), help="of the state (chosen by size)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.set_defaults(command=_profile)
+
+
+def _require_name(task: str, way_out: str = "") -> None:
+    """Refuse a file, as which no task is named."""
+    if Path(task).is_file():
+        raise InputError(f"TASK must be the name of a task, got the file {task}{way_out}")
 
 
 def _profile(arguments: argparse.Namespace) -> None:
@@ -169,6 +177,7 @@ def _profile(arguments: argparse.Namespace) -> None:
 
     from dolfinx_neural_topo.study.profile import profile, table
 
+    _require_name(arguments.task)
     result = profile(
         arguments.task, arguments.method, evaluations=arguments.evaluations, solver=arguments.solver
     )

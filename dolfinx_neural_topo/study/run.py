@@ -94,7 +94,7 @@ def run(
 
     Raises:
         InputError: An unknown task or method, a start that does not suit the method, a folder that cannot be
-            written to or that another process writes to.
+            written to, that another process writes to, or that holds the result of another run.
         Interrupted: A signal ended the run.
 
     Note: Collective.
@@ -119,7 +119,7 @@ def run(
     if out is None:
         return _run(Job(problem, comm, key, None, progress, alternatives=num_alternatives))
     folder = as_path(out, "out")
-    with _held(folder, comm):
+    with _held(folder, key, comm):
         return _run(Job(problem, comm, key, folder, progress, alternatives=num_alternatives))
 
 
@@ -170,17 +170,40 @@ def _run(job: Job) -> Record:
 
 
 @contextmanager
-def _held(folder: Path, comm: MPI.Comm) -> Iterator[None]:
-    """Make the folder on rank 0 and hold it, before anything is computed. Note: Collective."""
+def _held(folder: Path, key: Key, comm: MPI.Comm) -> Iterator[None]:
+    """Make the folder on rank 0 and hold it, before anything is computed. Note: Collective.
+
+    Raises:
+        InputError: It cannot be written to, or holds the result of another run, which would be lost.
+    """
     with ExitStack() as stack:
         trouble = None
         if comm.rank == 0:
             try:
                 stack.enter_context(one_writer(folder, "run"))
+                _require_same(folder / "result.json", key)
             except InputError as error:
                 trouble = f"out: {error}"
         agree(comm, trouble)
         yield
+
+
+def _require_same(result: Path, key: Key) -> None:
+    """Refuse a file with the result of another run. One that cannot be read is none."""
+    try:
+        there = Key.checked(json.loads(result.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if there != key:
+        what = [
+            f"{name} {value}"
+            for name, value, asked in zip(Key._fields, there, key, strict=True)
+            if value != asked
+        ]
+        raise InputError(
+            f"{result.parent} holds the result of another run ({', '.join(what)}), which would be replaced; "
+            "way out: another folder"
+        )
 
 
 def _judge(task: Task, outcome: Outcome, comm: MPI.Comm) -> dict[str, Any]:

@@ -97,6 +97,20 @@ def test_files_of_a_run(folder):
     assert not list((folder / "run").glob("checkpoint*"))
 
 
+def test_a_result_is_not_replaced_by_another_run(folder):
+    first = run(TASK, "oc", evaluations=2, out=folder)
+    with pytest.raises(InputError, match=r"another run \(method oc, budget 2\).*another folder"):
+        run(TASK, "mma", evaluations=3, out=folder)
+    assert json.loads((folder / "result.json").read_text()) == first
+    again = run(TASK, "oc", evaluations=2, out=folder)
+    assert again["compliance"] == pytest.approx(first["compliance"], rel=1e-9)
+
+
+def test_a_file_is_no_task(capfd):
+    assert main(["run", __file__]) == main(["profile", __file__]) == BAD_INPUT
+    assert comm.rank > 0 or "a problem file ends in .toml" in capfd.readouterr().err
+
+
 def test_serial_equals_parallel():
     serial = run(TASK, "oc", evaluations=8, comm=MPI.COMM_SELF)
     parallel = run(TASK, "oc", evaluations=8)
