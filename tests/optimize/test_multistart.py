@@ -155,16 +155,16 @@ def test_a_trial_that_fails_leaves_its_start_out(design, monkeypatch):
     assert np.isfinite(found.objective) and last.start not in [each.start for each in failed]
 
 
-def test_in_3d_three_designs_begin_at_the_uniform_one_whatever_the_seed(design):
+def test_in_3d_four_designs_begin_at_the_uniform_one_whatever_the_seed(design):
     run = partial(minimize_multistart, design, heated, schedule=SMALL.for_last_stage(dim=3))
     found = run(seed=2)
     one, trials, (last,) = ([each for each in found.found if each.stage == k] for k in range(3))
     other = [each for each in run(seed=3).found if each.stage == 0]
-    assert [each.start for each in one] == list(range(7)) and len(other) == 7
-    for k in range(7):
+    assert [each.start for each in one] == list(range(8)) and len(other) == 8
+    for k in range(8):
         assert (abs(one[k].objective / other[k].objective - 1.0) < 1e-9) is (k >= 4)
-    assert [each.equivalent_evaluations for each in one[4:]] == [28 / 4, 88 / 4, 128 / 4]
-    assert [each.equivalent_evaluations for each in trials] == [24 / 4] * 7
+    assert [each.equivalent_evaluations for each in one[4:]] == [28 / 4, 88 / 4, 88 / 4, 128 / 4]
+    assert [each.equivalent_evaluations for each in trials] == [24 / 4] * 8
     assert last.start == min(trials, key=lambda each: each.objective).start
 
 
@@ -186,14 +186,14 @@ def test_the_trial_takes_it_whatever_its_grey_objective(design, monkeypatch, obj
     rounds = (Round(2, 1, 4, repair=2), Round(1, 0, 8))
     schedule = dataclasses.replace(SMALL, rounds=rounds).for_last_stage(dim=3)
     found = minimize_multistart(design, heated, schedule=schedule)
-    assert [sum(each.stage == k for each in found.found) for k in range(4)] == [7, 2, 5, 1]
+    assert [sum(each.stage == k for each in found.found) for k in range(4)] == [8, 2, 6, 1]
     assert found.found[-1].start == (4 if wins else min(e.start for e in found.found if e.stage == 1))
 
 
 def test_a_start_that_does_not_fit_the_budget_is_left_out(levels):
     schedule = SMALL.for_last_stage(dim=3)
-    assert schedule.cost(levels.weight) == 5 + 3 + (28 + 88 + 128) / 4 + 7 * 24 / 4
-    assert schedule.fitted(110, levels.weight).uniform == schedule.uniform
+    assert schedule.cost(levels.weight) == 5 + 3 + (28 + 88 + 88 + 128) / 4 + 8 * 24 / 4
+    assert schedule.fitted(140, levels.weight).uniform == schedule.uniform
     assert schedule.fitted(90, levels.weight).uniform == schedule.uniform[:2]
     small = schedule.fitted(30, levels.weight)
     assert not small.uniform and small.cost(levels.weight) <= 20

@@ -90,7 +90,7 @@ def minimize_multistart(
             cells that differ over twice the allowed volume.
         last_stage: Whether `make_buildable` goes on with what is found. Then the best design is the one that
             will be best when it is built, and it is left unfinished: the last stage does both better. In 3D
-            three designs more begin at the uniform one.
+            four designs more begin at the uniform one.
         checkpoint: Beginning of the paths of files with finished starts, from which the run goes on if they
             exist. The caller removes them. One run at a time.
         callback: Called after each stage with everything it found, on all ranks.

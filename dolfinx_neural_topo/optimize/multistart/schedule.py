@@ -241,6 +241,7 @@ TRIAL, TRIAL_3D = Round(1, 1, 12, trial=(8.0,)), Round(1, 1, 24, trial=(8.0, 16.
 UNIFORM = (
     Starts(1, level=1, evaluations=20, ramp=((0, 1 / 2), (5, 2 / 3), (10, 5 / 6), (15, 1.0))),
     Starts(1, level=1, evaluations=80),
+    Starts(1, level=1, evaluations=80, ramp=((0, 1 / 2), (20, 2 / 3), (40, 5 / 6), (60, 1.0))),
     Starts(1, level=1, evaluations=120, ramp=((0, 1 / 3), (30, 1 / 2), (60, 2 / 3), (90, 1.0))),
 )
 """MMA from the uniform design on the next coarser mesh. How fast the penalty rises decides where it ends, and
