@@ -80,8 +80,8 @@ def run(
           `volume_fraction`: the allowed one, `volume_exceeded`: whether it is above by more than 1e-6;
         - `analysis`: what another program says of that design, for 2D elasticity NumPy and SciPy alone (see
           `independent`), else a fresh problem: `compliance` of the same density, `greyness`, and of the
-          design thresholded at exactly the allowed volume its compliance (`threshold_compliance`) and number
-          of pieces (`components`);
+          design thresholded at exactly the allowed volume, or as it was built, its compliance
+          (`threshold_compliance`) and number of pieces (`components`);
         - `built`, of a method with "-built" at its end: what is known of the 0-1 design that was made, which
           is then the design of the record (see `optimize.buildable.Built`);
         - `alternatives`, if more than one was asked for: `compliance`, `volume`, `distance` from the best one
@@ -209,7 +209,9 @@ def _require_same(result: Path, key: Key) -> None:
 def _judge(task: Task, outcome: Outcome, comm: MPI.Comm) -> dict[str, Any]:
     """Analyse a design anew, where possible by other means than made it. Note: Collective."""
     design_cells = np.ones(task.image_shape, dtype=bool) if task.void is None else ~task.void
-    solid = analysis.threshold(outcome.rho, design_cells, task.volume_fraction)
+    solid = outcome.rho  # a built design may use less than the allowed volume
+    if outcome.built is None:
+        solid = analysis.threshold(outcome.rho, design_cells, task.volume_fraction)
     with build(task, comm, constrain="physical", petsc_options_prefix="analysis_") as built:
 
         def compliance(image: np.ndarray) -> float:
@@ -279,11 +281,12 @@ def describe(record: Record) -> str:
     pieces = f"{judged['components']} piece" + "s" * (judged["components"] != 1)
     ratio = judged["threshold_compliance"] / (record["compliance"] or math.inf)
     worse = f", {ratio:.3g} times the objective: --buildable makes a part of it" if ratio > WORSE else ""
+    of_volume = "" if "built" in record else " of that volume"
     lines = {
         "objective": f"{record['compliance']:.6g} (analysed anew: {judged['compliance']:.6g})",
         "volume": f"{record['volume']:.5f} of {record['volume_fraction']:g}"
         + ", exceeded" * record["volume_exceeded"],
-        "cut": f"{judged['threshold_compliance']:.6g} as solid and void of that volume, in {pieces}{worse}",
+        "cut": f"{judged['threshold_compliance']:.6g} as solid and void{of_volume}, in {pieces}{worse}",
         "greyness": f"{judged['greyness']:.3f}",
         "cost": f"{record['evaluations']} evaluations, worth {record['equivalent_evaluations']:.0f} on the "
         f"full grid; {record['seconds']:.1f} s",

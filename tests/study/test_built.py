@@ -1,5 +1,6 @@
 """Methods followed by the last stage: what a run leaves behind."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,8 +9,10 @@ from mpi4py import MPI
 
 from dolfinx_neural_topo.cli.main import main
 from dolfinx_neural_topo.errors import InputError
+from dolfinx_neural_topo.study.job import Outcome
 from dolfinx_neural_topo.study.methods import get_method
-from dolfinx_neural_topo.study.run import run
+from dolfinx_neural_topo.study.run import _judge, run
+from dolfinx_neural_topo.tasks import get_task
 
 comm = MPI.COMM_WORLD
 
@@ -39,6 +42,15 @@ def test_a_run_ends_in_a_cut_that_another_program_judges(folder, capfd):
     assert np.count_nonzero((rho > 0) & (rho < 1)) <= 1
     assert rho.mean() == pytest.approx(0.5, abs=1e-12)
     capfd.readouterr()
+
+
+def test_a_built_design_of_less_volume_is_judged_as_it_is():
+    task = get_task("mbb_beam_24x12_0.5")
+    rho = np.zeros(task.image_shape)
+    rho[4:8] = 1.0  # a third, where half is allowed
+    made = Outcome(rho, rho, 1.0, 1 / 3, 1, 1.0, 1, [1.0], "", built={})
+    assert _judge(task, made, comm)["analysis"]["components"] == 1
+    assert _judge(task, dataclasses.replace(made, built=None), comm)["analysis"]["components"] == 2
 
 
 def test_a_budget_without_room_for_the_last_stage_is_refused():
