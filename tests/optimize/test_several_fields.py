@@ -73,9 +73,10 @@ def test_one_mass_instead_of_volumes():
 
 def test_a_run_goes_on_from_its_checkpoint(tmp_path):
     path = comm.bcast(tmp_path) / "alloy.npz"
-    whole = minimize(make_design(rectangle(comm)), MMA(), evaluations=6)
-    minimize(make_design(rectangle(comm)), MMA(), evaluations=3, checkpoint=path)
-    again = minimize(make_design(rectangle(comm)), MMA(), evaluations=6, checkpoint=path)
+    mesh = rectangle(comm)
+    whole = minimize(make_design(mesh), MMA(), evaluations=6)
+    minimize(make_design(mesh), MMA(), evaluations=3, checkpoint=path)
+    again = minimize(make_design(mesh), MMA(), evaluations=6, checkpoint=path)
     assert again.evaluations == 6
     np.testing.assert_allclose(again.history.objective, whole.history.objective, rtol=1e-8)
     np.testing.assert_allclose(again.last.rho, whole.last.rho, atol=1e-7)
