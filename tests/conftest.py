@@ -20,7 +20,7 @@ LAUNCHER = ("OMPI_COMM", "PMIX", "PRTE", "PMI_", "HYDRA")
 def _never_twice_the_same(create_partitioner):
     """Let the ranks change places at every mesh: a mesh made twice may be partitioned in two ways.
 
-    SCOTCH does so by itself once in thirty to a hundred times, when a rank is late.
+    SCOTCH does so by itself once in 25 to 50 times, when a rank is late.
     """
     meshes = itertools.count()
 

@@ -1,12 +1,9 @@
-"""One run of one method on one task: the design, its independent analysis, and the files it leaves."""
+"""One run of one method on one task: the design, its independent analysis, and what is said of it."""
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,11 +12,11 @@ import numpy as np
 from mpi4py import MPI
 
 from dolfinx_neural_topo._checks import check_count, check_memory
-from dolfinx_neural_topo._files import as_path, one_writer, replacing
-from dolfinx_neural_topo.errors import InputError, Interrupted, agree
+from dolfinx_neural_topo._files import as_path
+from dolfinx_neural_topo.errors import InputError, Interrupted
 from dolfinx_neural_topo.io._ranks import on_rank_zero
-from dolfinx_neural_topo.plotting import plot_density
 from dolfinx_neural_topo.study import alternatives, analysis, independent, provenance
+from dolfinx_neural_topo.study.folder import held, write
 from dolfinx_neural_topo.study.job import Job, Outcome, check_seed, network_seed
 from dolfinx_neural_topo.study.methods import METHODS, get_method
 from dolfinx_neural_topo.study.store import SCHEMA, Key, Record
@@ -119,7 +116,7 @@ def run(
     if out is None:
         return _run(Job(problem, comm, key, None, progress, alternatives=num_alternatives))
     folder = as_path(out, "out")
-    with _held(folder, key, comm):
+    with held(folder, key, comm):
         return _run(Job(problem, comm, key, folder, progress, alternatives=num_alternatives))
 
 
@@ -161,49 +158,12 @@ def _run(job: Job) -> Record:
     trouble = None
     if folder is not None and comm.rank == 0:
         try:
-            _write(folder, record, outcome, problem)
+            write(folder, record, outcome, problem)
         except (OSError, InputError) as error:
             why = getattr(error, "strerror", None) or error
             trouble = f"the files of the run could not be written to {folder}: {why}"
     trouble = comm.bcast(trouble, root=0)
     return record if trouble is None else {**record, "status": "failed", "error": trouble}
-
-
-@contextmanager
-def _held(folder: Path, key: Key, comm: MPI.Comm) -> Iterator[None]:
-    """Make the folder on rank 0 and hold it, before anything is computed. Note: Collective.
-
-    Raises:
-        InputError: It cannot be written to, or holds the result of another run, which would be lost.
-    """
-    with ExitStack() as stack:
-        trouble = None
-        if comm.rank == 0:
-            try:
-                stack.enter_context(one_writer(folder, "run"))
-                _require_same(folder / "result.json", key)
-            except InputError as error:
-                trouble = f"out: {error}"
-        agree(comm, trouble)
-        yield
-
-
-def _require_same(result: Path, key: Key) -> None:
-    """Refuse a file with the result of another run. One that cannot be read is none."""
-    try:
-        there = Key.checked(json.loads(result.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if there != key:
-        what = [
-            f"{name} {value}"
-            for name, value, asked in zip(Key._fields, there, key, strict=True)
-            if value != asked
-        ]
-        raise InputError(
-            f"{result.parent} holds the result of another run ({', '.join(what)}), which would be replaced; "
-            "way out: another folder"
-        )
 
 
 def _judge(task: Task, outcome: Outcome, comm: MPI.Comm) -> dict[str, Any]:
@@ -238,36 +198,6 @@ def _judge(task: Task, outcome: Outcome, comm: MPI.Comm) -> dict[str, Any]:
                 "greyness": analysis.greyness(outcome.rho, design_cells),
             },
         }
-
-
-def _write(folder: Path, record: Record, outcome: Outcome, task: Task) -> None:
-    """Write the files of a run; `result.json` last, and then remove the checkpoints."""
-    np.savez_compressed(folder / "density.npz", rho=outcome.rho, rho_design=outcome.rho_design)
-    lines = ["evaluation,lowest_objective", *(f"{k},{v}" for k, v in enumerate(record["history"], start=1))]
-    (folder / "history.csv").write_text("\n".join(lines) + "\n")
-    view = outcome.rho if task.dim == 2 else outcome.rho.mean(axis=0)  # 3D: seen through along z
-    left, right = task.mirror
-    title = f"{record['method']}: {record['compliance']:.6g}"
-    plot_density(
-        folder / "picture.png", view, mirror_left=left, mirror_right=right, title=title, comm=MPI.COMM_SELF
-    )
-    write_small_picture(folder / "design.png", view)
-    if outcome.alternatives:
-        alternatives.write(folder, task, outcome.alternatives)
-    with replacing(folder / "result.json") as file:
-        file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
-    if record["status"] == "ok":
-        own = f"checkpoint-{Key.of(record).folder}"
-        for checkpoint in folder.glob("checkpoint-*"):  # those of other runs stay
-            if checkpoint.name.removeprefix(own)[:1] in ("-", "."):
-                checkpoint.unlink()
-
-
-def write_small_picture(path: Path, image: np.ndarray) -> None:
-    """Write a grey PNG of one pixel a cell, 0 white and 1 black."""
-    from matplotlib.image import imsave
-
-    imsave(path, 1.0 - image, cmap="gray", vmin=0.0, vmax=1.0, pil_kwargs={"optimize": True})
 
 
 def summary(record: Record) -> dict[str, Any]:
